@@ -1,0 +1,159 @@
+"""The seams: what rooms ask of each other, and what a fake or an outsider may fill."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from aigw.errors import GatewayError
+from aigw.values.record import Begin, End
+from aigw.values.step import Headers, UpstreamRequest
+
+T = TypeVar("T")
+
+
+class IUpstreamReceiver(Interface):
+    """Told what comes back from a provider. Exactly one of `completed` and `failed` is called, last, unless stopped."""
+
+    def head(status: int, headers: Headers) -> None:
+        """
+        The answer has begun.
+
+        Args:
+            status: HTTP status; never 1xx.
+            headers: As received, names in lower case.
+        """
+
+    def data(chunk: bytes) -> None:
+        """Bytes of the answer's body, transfer coding removed, content coding left as it is."""
+
+    def completed() -> None:
+        """The body ended as its framing promised (or, close-delimited, with the connection)."""
+
+    def failed(error: GatewayError) -> None:
+        """
+        There is no answer, or no more of it.
+
+        Args:
+            error: A `ProviderFailed`; its text names no host's secret.
+        """
+
+
+class IUpstreamCall(Interface):
+    """A call under way. Every method may be called at any moment, any number of times; none raises."""
+
+    def pause() -> None:
+        """Take no more bytes from the provider; the idle and first-byte clocks stand still."""
+
+    def resume() -> None:
+        """Go on after `pause`."""
+
+    def stop() -> None:
+        """Close the connection to the provider now. The receiver hears nothing more."""
+
+
+class IUpstream(Interface):
+    """How bytes reach providers."""
+
+    def send(request: UpstreamRequest, receiver: Any) -> Any:
+        """
+        Start a call.
+
+        Args:
+            request: Ready to be sent.
+            receiver: An `IUpstreamReceiver`; it is never called before `send` has returned.
+        Returns:
+            An `IUpstreamCall`.
+        """
+
+
+class ILogSink(Interface):
+    """Where records are made safe: the spool, or a list in memory."""
+
+    def begin(record: Begin, safe: Callable[[], None]) -> None:
+        """
+        Write that an exchange has opened; room for its `End` is reserved with it.
+
+        Args:
+            record: See there.
+            safe: Called once, in a later turn of the reactor, when the record is written.
+        Raises:
+            SpoolFull: There is no room, or the disk refuses; nothing was written and `safe` will not be called.
+        """
+
+    def end(record: End, safe: Callable[[], None]) -> None:
+        """
+        Write that an exchange is over. Never refuses: without room, its bodies are dropped and counted.
+
+        Args:
+            record: See there.
+            safe: Called once, in a later turn, when the record is as durable as the settings ask.
+        """
+
+    accepting = Attribute("False while `begin` would raise SpoolFull.")
+
+
+class IDatabase(Interface):
+    """PostgreSQL, reached without ever blocking the reactor. Statements use psycopg2's `%s` parameters."""
+
+    available = Attribute("True while the last thing that happened was an answer.")
+
+    def query(sql: str, parameters: Sequence[Any] = ()) -> Deferred[list[tuple[Any, ...]]]:
+        """
+        Run one statement.
+
+        Returns:
+            Its rows, empty for a statement that gives none.
+        Raises:
+            StorageUnavailable: No connection, or no answer in time. Whether it ran is then unknown.
+            psycopg2.Error: The server refused it.
+        """
+
+    def transact(interaction: Callable[[Any], Awaitable[T]]) -> Deferred[T]:
+        """
+        Run a coroutine function inside one transaction: committed when it returns, rolled back when it raises.
+
+        Args:
+            interaction: Called with a cursor: `await cursor.execute(sql, parameters)`, `cursor.fetchall()`,
+                `cursor.rowcount`.
+        Raises:
+            As `query`.
+        """
+
+    def when_available(call: Callable[[], None]) -> None:
+        """Call back each time the database has come (back) into reach, after migrations are applied."""
+
+
+class IReply(Interface):
+    """
+    The client's side of one exchange. `dispatch` calls it in this order: `head`, any number of `body`, `finish`;
+    or `finish` alone. `finish` is called exactly once and only after the exchange's record is safe.
+    """
+
+    def head(head: Any) -> None:
+        """
+        The answer that the client will see has begun.
+
+        Args:
+            head: An `aigw.dispatch.answer.AnswerHead`.
+        """
+
+    def body(chunk: bytes, events: Sequence[Any]) -> None:
+        """
+        A piece of the answer.
+
+        Args:
+            chunk: The bytes as they came.
+            events: For an event stream, the `aigw.codecs.sse.Event`s that the chunk completed; else empty.
+        """
+
+    def finish(outcome: Any) -> None:
+        """
+        The answer is over.
+
+        Args:
+            outcome: An `aigw.dispatch.answer.Outcome`.
+        """

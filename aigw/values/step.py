@@ -1,0 +1,63 @@
+"""One thing to try: a provider, its endpoint, headers and body."""
+
+from __future__ import annotations
+
+import attrs
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@attrs.frozen
+class Clocks:
+    """
+    How long a provider may take. A clock of 0 is off.
+
+    Attributes:
+        connect_s: From the call to an open (and verified) connection.
+        first_byte_s: From the sent request to the answer's head.
+        idle_s: Between two pieces of the answer; stands still while the gateway itself pauses the provider.
+        total_s: From the call to the answer's end; does not stand still.
+    """
+
+    connect_s: float = 10.0
+    first_byte_s: float = 300.0
+    idle_s: float = 120.0
+    total_s: float = 3600.0
+
+
+@attrs.frozen
+class Step:
+    """
+    Attributes:
+        provider: Slug, as the client wrote it.
+        endpoint: Path below the provider, perhaps with a query string, as the client wrote it.
+        headers: For the provider, `cf-aig-*` already taken out; names in lower case.
+        query: The JSON body, byte for byte as the client wrote it.
+        settings: The `cf-aig-*` headers of the step over those of the request; names in lower case.
+    """
+
+    provider: str
+    endpoint: str
+    headers: Headers
+    query: bytes
+    settings: dict[bytes, bytes] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class UpstreamRequest:
+    """
+    One HTTP request to a provider, ready to be sent.
+
+    Attributes:
+        method: Upper case.
+        url: Absolute, percent-encoded; `https://`, `http://` or `sandbox://`.
+        headers: Complete but for Host and Content-Length; names in lower case; the values hold credentials.
+        body: As it goes on the wire.
+        clocks: See `Clocks`.
+    """
+
+    method: bytes
+    url: bytes
+    headers: Headers
+    body: bytes
+    clocks: Clocks
