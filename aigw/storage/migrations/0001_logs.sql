@@ -66,8 +66,9 @@ CREATE INDEX logs_rare ON logs USING brin (
     provider int4_bloom_ops, model int4_bloom_ops, token int4_bloom_ops, status int2_bloom_ops
 ) WITH (pages_per_range = 32, autosummarize = on);
 
--- A hash leaves NULL out, so exchanges without an event id cost nothing here.
-CREATE INDEX logs_event_id ON logs USING hash (event_id);
+-- A B-tree, though a hash is smaller: clients count their event ids from 1 on every socket, and a hash index walks all
+-- equal values on each insert (13 us a row at 40,000 equals, growing with them), while a B-tree folds them.
+CREATE INDEX logs_event_id ON logs (event_id) WHERE event_id IS NOT NULL;
 
 -- What a list never reads. Written for every kept log, since attempts and the error's text are here, too.
 CREATE TABLE log_bodies (
