@@ -1,0 +1,1 @@
+"""The tests of aigw. They mirror `aigw/` file for file; run them with `make test`."""

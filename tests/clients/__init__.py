@@ -1,0 +1,1 @@
+"""Programs that people already have, unmodified, against a running gateway."""
