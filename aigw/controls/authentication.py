@@ -1,0 +1,80 @@
+"""Stage 1: who calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from aigw.controls.tokens import Tokens
+from aigw.errors import Unauthorized
+from aigw.values.gateway import Gateway
+from aigw.values.token import Scope
+
+# Browsers cannot set headers on a WebSocket, so they offer the token as a subprotocol with this prefix.
+SUBPROTOCOL_PREFIX = "cf-aig-authorization."
+
+
+@attrs.frozen
+class Caller:
+    """
+    Who makes a request.
+
+    Attributes:
+        token_id: Public id of the token; empty for an anonymous caller of an open gateway.
+        authenticated: Whether a valid token was shown.
+    """
+
+    token_id: str = ""
+    authenticated: bool = False
+
+
+ANONYMOUS = Caller()
+
+
+def credentials(cf_aig_authorization: bytes | None, subprotocols: Sequence[str] = ()) -> bytes | None:
+    """
+    The token text that a client sent for the gateway, whether or not it is any good.
+
+    Args:
+        cf_aig_authorization: Value of that header, with or without `Bearer`.
+        subprotocols: As offered in `Sec-WebSocket-Protocol`, split.
+    Returns:
+        The text; None when the client sent none. The header goes before the subprotocol.
+    """
+    if cf_aig_authorization is not None:
+        scheme, _, rest = cf_aig_authorization.strip().partition(b" ")
+        text = rest.strip() if scheme.lower() == b"bearer" else cf_aig_authorization.strip()
+        return text or None
+    for offered in subprotocols:
+        if offered.lower().startswith(SUBPROTOCOL_PREFIX):
+            return offered[len(SUBPROTOCOL_PREFIX) :].encode("utf-8", "replace") or None
+    return None
+
+
+def authenticate(
+    tokens: Tokens, gateway: Gateway, credential: bytes | None, now_ms: int, scope: Scope = "run"
+) -> Caller:
+    """
+    Decide who calls a gateway.
+
+    Args:
+        tokens: Of this server.
+        gateway: What is addressed.
+        credential: From `credentials`.
+        now_ms: UTC, milliseconds since the epoch.
+        scope: What the caller wants to do.
+    Returns:
+        The caller. An open gateway takes any credential, also a wrong one such as `undefined`, which a known SDK
+        sends when it was given no key.
+    Raises:
+        Unauthorized: The gateway wants a token, and this is none, or not for this.
+    """
+    token = None
+    if credential is not None:
+        token = tokens.verify(credential, gateway.account, gateway.id, scope, now_ms)
+    if token is not None:
+        return Caller(token.id, True)
+    if gateway.authentication:
+        raise Unauthorized()
+    return ANONYMOUS
