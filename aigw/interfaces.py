@@ -133,6 +133,8 @@ class IReply(Interface):
     or `finish` alone. `finish` is called exactly once and only after the exchange's record is safe.
     """
 
+    wants_whole = Attribute("True when an answer that is no stream comes only as `Outcome.body`, never by pieces.")
+
     def head(head: Any) -> None:
         """
         The answer that the client will see has begun.

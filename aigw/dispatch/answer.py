@@ -1,0 +1,50 @@
+"""What a client is told of its answer, whatever the wire words it like."""
+
+from __future__ import annotations
+
+import attrs
+
+from aigw.errors import GatewayError
+from aigw.values.step import Headers
+
+
+@attrs.frozen
+class AnswerHead:
+    """
+    Attributes:
+        log_id: Of the exchange, in its usual spelling.
+        step: Index of the step that answers.
+        status: HTTP status of the provider's answer.
+        content_type: Of the provider's answer, empty when it named none.
+        headers: The provider's, names in lower case.
+        streaming: Whether the answer is an event stream.
+        cache_status: `HIT` or `MISS`.
+    """
+
+    log_id: str
+    step: int
+    status: int
+    content_type: str
+    headers: Headers
+    streaming: bool
+    cache_status: str = "MISS"
+
+
+@attrs.frozen
+class Outcome:
+    """
+    How an exchange ended.
+
+    Attributes:
+        log_id: Of the exchange, in its usual spelling.
+        step: Index of the step that answered or failed last.
+        error: None when the provider's answer is complete, whatever its status.
+        head: None when no answer began.
+        body: The whole answer when it was no stream, else empty.
+    """
+
+    log_id: str
+    step: int
+    error: GatewayError | None
+    head: AnswerHead | None
+    body: bytes = b""

@@ -1,0 +1,118 @@
+"""Opens exchanges, knows those that run, and drains them."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from aigw.dispatch.exchange import Exchange, Parts
+from aigw.dispatch.opening import Opening
+from aigw.dispatch.plan import Plan, ProviderLookup, plan_step
+from aigw.dispatch.settings import collect, metadata
+from aigw.errors import Drained, Draining, GatewayError
+from aigw.interfaces import IReply
+from aigw.values.ids import LogIds
+from aigw.values.record import TEXT_CHARS, Origin, Target
+
+
+class Dispatcher:
+    """
+    Where every route hands its requests in.
+
+    Args:
+        parts: What exchanges work with.
+        providers: Finds a provider by its slug.
+        ids: Makes log ids.
+    """
+
+    def __init__(self, parts: Parts, providers: ProviderLookup, ids: LogIds) -> None:
+        self._parts = parts
+        self._providers = providers
+        self._ids = ids
+        self._clocks = parts.settings.clocks()
+        self._running: set[Exchange] = set()
+        self._idle: list[Deferred[None]] = []
+        self.draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges that are not over."""
+        return len(self._running)
+
+    def open(self, opening: Opening, reply: IReply) -> Exchange:
+        """
+        Begin an exchange. Whatever is wrong with the request ends as an exchange, too.
+
+        Args:
+            opening: The authenticated request.
+            reply: Told of the answer; its `finish` may be called before this returns.
+        """
+        plans: tuple[Plan, ...] = ()
+        refusal = opening.refusal or (Draining() if self.draining else None)
+        if refusal is None:
+            try:
+                plans = tuple(
+                    plan_step(index, step, self._providers, self._clocks) for index, step in enumerate(opening.steps)
+                )
+            except GatewayError as error:
+                refusal = error
+        exchange = Exchange(self._parts, self._origin(opening), plans, reply, self._forget)
+        self._running.add(exchange)
+        if refusal is None:
+            exchange.start()
+        else:
+            exchange.refuse(refusal, _target(opening))
+        return exchange
+
+    def _origin(self, opening: Opening) -> Origin:
+        kept = collect(opening.gateway, opening.settings)
+        return Origin(
+            id=self._ids.next(),
+            account=opening.gateway.account,
+            gateway=opening.gateway.id,
+            request_type=opening.request_type,
+            event_id=opening.event_id[:TEXT_CHARS],
+            token=opening.caller.token_id,
+            user_agent=opening.user_agent[:TEXT_CHARS],
+            authenticated=opening.caller.authenticated,
+            metadata=metadata(opening.settings),
+            collect=kept.row,
+            collect_payload=kept.payload,
+        )
+
+    def _forget(self, exchange: Exchange) -> None:
+        self._running.discard(exchange)
+        if not self._running:
+            waiting, self._idle = self._idle, []
+            for done in waiting:
+                done.callback(None)
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires when no exchange runs; may be cancelled."""
+        done: Deferred[None] = Deferred(self._stop_waiting)
+        if self._running:
+            self._idle.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def _stop_waiting(self, done: Deferred[None]) -> None:
+        self._idle.remove(done)
+
+    def abandon_all(self) -> None:
+        """End every exchange that still runs, as drained."""
+        for exchange in list(self._running):
+            exchange.abandon(Drained())
+
+
+def _target(opening: Opening) -> Target:
+    """What a refused request asked for, as far as it could be read."""
+    if not opening.steps:
+        return Target("none")
+    step = opening.steps[0]
+    return Target(
+        provider=step.provider[:64] or "none",
+        path=step.endpoint.partition("?")[0][:TEXT_CHARS],
+        request_bytes=len(step.query),
+    )
+

@@ -1,0 +1,102 @@
+"""A step made ready to be sent: its provider found, its address and headers judged, its body looked into once."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+
+from aigw.codecs.sse import Event
+from aigw.dispatch.settings import step_clocks
+from aigw.errors import GatewayError, InvalidField
+from aigw.values.record import TEXT_CHARS, Target
+from aigw.values.step import Clocks, Headers, Step, UpstreamRequest
+from aigw.values.usage import Usage
+
+
+class Reader(Protocol):
+    """Reads along in an answer."""
+
+    usage: Usage | None
+    model: str
+    terminal: bool
+    error: str
+
+    def event(self, event: Event) -> None:
+        """One event of a stream."""
+
+    def body(self, data: bytes) -> None:
+        """A whole answer that is no stream."""
+
+    def estimate(self, request_body: bytes) -> Usage | None:
+        """A guess, for a stream that told nothing."""
+
+
+@attrs.frozen
+class Plan:
+    """
+    Attributes:
+        provider: Of `aigw.providers`.
+        request: As it will be sent.
+        target: What the log says of it.
+        reader: For this step's answer.
+    """
+
+    provider: Any
+    request: UpstreamRequest
+    target: Target
+    reader: Reader
+
+
+class ProviderLookup(Protocol):
+    """Finds providers."""
+
+    def lookup(self, slug: str) -> Any:
+        """
+        The provider of a slug.
+
+        Raises:
+            InvalidProvider: There is none.
+        """
+
+
+def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks) -> Plan:
+    """
+    Make a step ready.
+
+    Args:
+        index: Of the step in its request, for the error's text.
+        step: As the client wrote it.
+        providers: The table.
+        clocks: The owner's.
+    Raises:
+        InvalidProvider, InvalidField: The step cannot be sent.
+    """
+    try:
+        provider = providers.lookup(step.provider)
+        url = provider.address(step.endpoint, step.headers)
+        headers = provider.headers(step.headers)
+    except InvalidField as error:
+        raise InvalidField(f"step {index}: {error.detail}") from None
+    except GatewayError:
+        raise
+    model = provider.model(step.query, step.endpoint)
+    return Plan(
+        provider,
+        UpstreamRequest(b"POST", url, headers, step.query, step_clocks(clocks, step.settings)),
+        Target(
+            provider=provider.slug,
+            path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
+            model=model[:TEXT_CHARS],
+            request_content_type=_content_type(headers),
+            request_bytes=len(step.query),
+        ),
+        provider.reader(),
+    )
+
+
+def _content_type(headers: Headers) -> str:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.decode("latin-1")[:TEXT_CHARS]
+    return ""

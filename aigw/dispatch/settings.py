@@ -1,0 +1,102 @@
+"""What a request's own `cf-aig-*` headers set, and the settings of dispatch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import attrs
+import msgspec
+from msgspec import Meta
+
+from aigw.values.gateway import Gateway
+from aigw.values.step import Clocks
+
+METADATA_ENTRIES = 5
+_RESERVED = "cf."
+
+
+class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds and clocks of an exchange."""
+
+    connect_s: Annotated[float, Meta(ge=0, description="Seconds to reach a provider; 0 is off.")] = 10.0
+    first_byte_s: Annotated[
+        float,
+        Meta(ge=0, description="Seconds from the sent request to the answer's head; 0 is off."),
+    ] = 300.0
+    idle_s: Annotated[
+        float, Meta(ge=0, description="Seconds that a provider may be silent within its answer; 0 is off.")
+    ] = 120.0
+    total_s: Annotated[float, Meta(ge=0, description="Seconds for a whole answer; 0 is off.")] = 3600.0
+    response_bytes: Annotated[
+        int, Meta(ge=1024, description="Length of an answer that is no stream; a longer one fails with code 4025.")
+    ] = 33_554_432
+    event_bytes: Annotated[
+        int, Meta(ge=1024, description="Length of one event of a stream; a longer one fails with code 4025.")
+    ] = 8_388_608
+    log_body_bytes: Annotated[
+        int, Meta(ge=0, description="Bytes of each request and each answer that the log keeps; the rest is cut off.")
+    ] = 1_048_576
+
+    def clocks(self) -> Clocks:
+        """The four clocks of an attempt."""
+        return Clocks(self.connect_s, self.first_byte_s, self.idle_s, self.total_s)
+
+
+@attrs.frozen
+class Collect:
+    """
+    What the log keeps of an exchange (section 6.4 of Cloudflare's reference).
+
+    Attributes:
+        row: Whether there is a row at all; usage is counted in any case.
+        payload: Whether the row has bodies.
+    """
+
+    row: bool
+    payload: bool
+
+
+def collect(gateway: Gateway, settings: Mapping[bytes, bytes]) -> Collect:
+    """
+    Merge the gateway's `collect_logs` with the request's two headers.
+
+    Args:
+        gateway: The owner's settings.
+        settings: The request's `cf-aig-*` headers; a value that is neither `true` nor `false` is passed over.
+    """
+    row = _flag(settings.get(b"cf-aig-collect-log"), gateway.collect_logs)
+    return Collect(row, row and _flag(settings.get(b"cf-aig-collect-log-payload"), True))
+
+
+def _flag(value: bytes | None, default: bool) -> bool:
+    if value is None:
+        return default
+    return {b"true": True, b"false": False}.get(value.strip().lower(), default)
+
+
+def metadata(settings: Mapping[bytes, bytes]) -> bytes:
+    """
+    The log's metadata out of `cf-aig-metadata`.
+
+    Returns:
+        A JSON object of at most five flat entries, or nothing when the header is absent or is no such object.
+    """
+    text = settings.get(b"cf-aig-metadata")
+    if not text:
+        return b""
+    try:
+        entries = msgspec.json.decode(text, type=dict[str, str | int | float | bool])
+        kept = [(key, value) for key, value in entries.items() if not key.startswith(_RESERVED)][:METADATA_ENTRIES]
+        return msgspec.json.encode(dict(kept)) if kept else b""
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return b""
+
+
+def step_clocks(clocks: Clocks, settings: Mapping[bytes, bytes]) -> Clocks:
+    """The clocks with the caller's `cf-aig-request-timeout` (milliseconds to the first part of the answer) applied."""
+    value = settings.get(b"cf-aig-request-timeout", b"").strip()
+    if not value.isdigit() or len(value) > 9 or int(value) == 0:
+        return clocks
+    asked_s = int(value) / 1000
+    return attrs.evolve(clocks, first_byte_s=min(asked_s, clocks.first_byte_s) if clocks.first_byte_s else asked_s)

@@ -1,0 +1,219 @@
+"""The HTTP server beneath both ports: twisted.web with limits at header time, deadlines, and JSON for every refusal."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from aigw.errors import GatewayError, InternalError, MalformedRequest, RequestTooLarge
+from aigw.serving.limits import HttpLimits
+from aigw.serving.refusal import error_body
+from aigw.serving.wheel import Timer, Wheel
+
+# Every control byte but the tab. twisted.web itself refuses NUL, CR and LF only.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def answer_json(request: Request, status: int, body: bytes) -> int:
+    """
+    Answer a request with JSON and finish it.
+
+    Returns:
+        `NOT_DONE_YET`, so that a `render` method can return the call.
+    """
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.setHeader(b"cache-control", b"no-store")
+    if request.method != b"HEAD":
+        request.write(body)
+    request.finish()
+    return cast(int, NOT_DONE_YET)
+
+
+def refuse(request: Request, error: GatewayError) -> int:
+    """Answer a request with a gateway error; returns `NOT_DONE_YET`."""
+    return answer_json(request, error.status, error_body(error))
+
+
+class GatewayRequest(Request):
+    """A request whose failures are JSON and show nothing of the inside."""
+
+    _held_bytes = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Hold a piece of the body, up to the limit; a chunked body tells its length only by coming."""
+        self._held_bytes += len(data)
+        if self._held_bytes > self.channel.limits.body_bytes:
+            self.channel.turn_away(RequestTooLarge())
+            return
+        super().handleContentChunk(data)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A resource raised: say so in the log, and to the client as a 500 without details."""
+        self.channel.log.failure("a request could not be handled", failure=reason)
+        if not self.startedWriting:
+            refuse(self, InternalError())
+        else:
+            self.channel.abort()
+        return reason
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # twisted.web's channel is untyped
+    """
+    One HTTP connection. What is refused by its head is refused before its body is read, and before `100 Continue`.
+
+    Its `factory` gives limits and wheel.
+    """
+
+    log = Logger()
+    requestFactory = GatewayRequest
+    factory: Server
+    _deadline: Timer | None = None
+    _turned_away = False
+    _counted = False
+
+    @property
+    def limits(self) -> HttpLimits:
+        """Of the server."""
+        return self.factory.limits
+
+    def connectionMade(self) -> None:
+        """Start the absolute clock on the first request's head: an idle timer would start anew with every byte."""
+        self.totalHeadersSize = self.limits.header_bytes
+        self.maxHeaders = self.limits.headers
+        self.factory.channels.add(self)
+        self._counted = True
+        self._expect_head()
+        super().connectionMade()
+
+    def _expect_head(self) -> None:
+        self._deadline = self.factory.wheel.schedule(self.limits.head_s, self.abort)
+
+    def abort(self) -> None:
+        """Close the connection now."""
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client; what follows a refused request is dropped."""
+        if not self._turned_away:
+            super().dataReceived(data)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Refuse control bytes, which other parsers take for line ends."""
+        if _CONTROL.search(line):
+            self.turn_away(MalformedRequest("a header holds a control character"))
+            return False
+        return cast(bool, super().headerReceived(line))
+
+    def allHeadersReceived(self) -> None:
+        """The head is complete: judge it before anything of the body is read."""
+        headers = self.requests[-1].requestHeaders
+        hosts = headers.getRawHeaders(b"host") or []
+        if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
+            self.turn_away(MalformedRequest("a request has exactly one Host header"))
+        elif self.length is not None and self.length > self.limits.body_bytes:
+            self.turn_away(RequestTooLarge())
+        else:
+            super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        """The request is whole; a refused one is never handed on."""
+        if self._turned_away:
+            return
+        self._stop_deadline()
+        super().allContentReceived()
+
+    def requestDone(self, request: Request) -> None:
+        """A request was answered; the clock for the next one starts."""
+        super().requestDone(request)
+        if self.persistent and self.factory.accepting:
+            self._expect_head()
+        elif self.transport is not None:
+            self.loseConnection()
+
+    def turn_away(self, error: GatewayError) -> None:
+        """Answer an unfinished request with an error and close the connection."""
+        if self._turned_away:
+            return
+        self._turned_away = True
+        body = error_body(error)
+        self.transport.write(
+            b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+            % (error.status, len(body))
+            + body
+        )
+        self.loseConnection()
+
+    def upgraded(self) -> None:
+        """Another protocol has the transport now."""
+        self._stop_deadline()
+        self.setTimeout(None)
+        self._forget()
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is being answered."""
+        if not self._handlingRequest and self.transport is not None:
+            self.loseConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection is gone."""
+        self._stop_deadline()
+        self._forget()
+        super().connectionLost(reason)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _forget(self) -> None:
+        if self._counted:
+            self._counted = False
+            self.factory.channels.discard(self)
+
+
+class Server(Site):
+    """
+    One port's HTTP server.
+
+    Args:
+        root: The resource that all requests go to.
+        reactor: For twisted.web.
+        wheel: Timers.
+        limits: See there.
+    """
+
+    protocol = Channel  # no HTTP/2: it goes round the channel's limits
+    displayTracebacks = False
+
+    def __init__(self, root: IResource, reactor: IReactorTime, wheel: Wheel, limits: HttpLimits) -> None:
+        super().__init__(root, requestFactory=GatewayRequest, reactor=reactor, timeout=None)
+        self.wheel = wheel
+        self.limits = limits
+        self.channels: set[Channel] = set()
+        self.accepting = True
+
+    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+        """A channel for a new connection; None, which closes it, when there are too many."""
+        if not self.accepting or len(self.channels) >= self.limits.connections:
+            return None
+        return cast("Protocol | None", super().buildProtocol(addr))
+
+    def log(self, request: Any) -> None:
+        """Write no access log: every exchange has its own, and paths may hold keys."""
+
+    def drain(self) -> None:
+        """Take no new connection; close those that wait for a next request, the others after their answer."""
+        self.accepting = False
+        for channel in list(self.channels):
+            channel.close_if_idle()

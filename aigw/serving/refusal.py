@@ -1,0 +1,36 @@
+"""How a failure of the gateway itself looks on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aigw.errors import GatewayError
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def error_body(error: GatewayError) -> bytes:
+    """
+    The JSON body of a gateway error, as Cloudflare's inference host words it.
+
+    `error` is an array (npm provider), `message` stands at the top (other SDKs), and `retryable` is ours.
+
+    Args:
+        error: Its texts are public.
+    """
+    message = error.message
+    body: dict[str, Any] = {
+        "success": False,
+        "result": [],
+        "messages": [],
+        "error": [{"code": error.code, "message": message}],
+        "name": "AiGatewayError",
+        "httpCode": error.status,
+        "internalCode": error.code,
+        "message": message,
+        "description": type(error).__doc__.strip().splitlines()[0] if type(error).__doc__ else message,
+        "retryable": error.retryable,
+    }
+    return _ENCODE(body)

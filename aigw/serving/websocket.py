@@ -1,0 +1,304 @@
+"""The WebSocket server: Autobahn's protocol with every limit set, and its upgrade out of twisted.web."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from zope.interface import Attribute, Interface
+
+from aigw.serving.limits import SocketLimits
+from aigw.serving.outbox import Outbox
+from aigw.serving.wheel import Wheel
+
+CLOSE_GOING_AWAY = 1001
+CLOSE_POLICY = 1008
+CLOSE_INTERNAL = 1011
+
+# What a handshake needs. The rest stays with twisted.web: Autobahn's own header parser splits values at bytes that are
+# no line ends, so a client could forge headers in it.
+_HANDSHAKE = (
+    b"host",
+    b"upgrade",
+    b"connection",
+    b"sec-websocket-key",
+    b"sec-websocket-version",
+    b"sec-websocket-protocol",
+    b"sec-websocket-extensions",
+)
+
+
+class ISocketApplication(Interface):
+    """What talks on an open WebSocket."""
+
+    subprotocol = Attribute("The offered subprotocol to select, or None.")
+
+    def opened(socket: Any) -> None:
+        """The handshake is done; `socket` is a `GatewaySocket` with its `outbox` ready."""
+
+    def message(payload: bytes, binary: bool) -> None:
+        """A whole message has come. Text is not yet known to be UTF-8."""
+
+    def pause() -> None:
+        """The client reads slowly: stop what feeds the outbox."""
+
+    def resume() -> None:
+        """The client has caught up."""
+
+    def closed() -> None:
+        """The connection is gone. Called once, and only after `opened`."""
+
+
+class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's classes are untyped
+    """One client's WebSocket, with the bounds that Autobahn does not keep by itself."""
+
+    factory: GatewaySocketFactory
+    application: Any = None
+    outbox: Outbox
+
+    _log = Logger()
+    _is_open = False
+    _frames = 0
+    _in_message = False
+    _paused_at = 0.0
+
+    def onConnect(self, request: object) -> str | None:
+        """Select the subprotocol that the application chose out of the offered ones."""
+        return cast("str | None", self.application.subprotocol)
+
+    def onOpen(self) -> None:
+        """Take over the transport's flow control, then let the application begin."""
+        self.outbox = Outbox(self._send_text, self._slow, self._caught_up)
+        # twisted.web's channel was registered as the producer of this transport.
+        self.transport.unregisterProducer()
+        _set_buffer(self.transport, self.factory.limits.waiting_bytes)
+        self.transport.registerProducer(self.outbox, True)
+        self._is_open = True
+        self.application.opened(self)
+
+    def _send_text(self, message: bytes) -> None:
+        self.sendMessage(message, False)
+
+    def _slow(self) -> None:
+        # Reading stops too: a client that asks on without reading would be answered into our memory.
+        self._paused_at = self.factory.clock.seconds()
+        self.transport.pauseProducing()
+        self.application.pause()
+
+    def _caught_up(self) -> None:
+        self.transport.resumeProducing()
+        self.application.resume()
+
+    # What comes in --------------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client; Autobahn's own hook formats a debug line for each."""
+        self._dataReceived(data)
+        unfinished = self._in_message or len(self.data) > 0
+        if unfinished != (self in self.factory.unfinished):
+            self.factory.mark_unfinished(self, unfinished)
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """A message begins: count its frames."""
+        self._frames = 0
+        self._in_message = True
+        super().onMessageBegin(isBinary)
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """A frame begins; endless empty continuations end here."""
+        self._frames += 1
+        if self._frames > self.factory.limits.frames_per_message and not self.failedByMe:
+            self._fail_connection(CLOSE_POLICY, "too many frames in one message")
+        super().onMessageFrameBegin(length)
+
+    def onMessageEnd(self) -> None:
+        """A message is whole. Autobahn would also fire an event of its own for each; nobody listens."""
+        self._in_message = False
+        parts, self.message_data = self.message_data, None
+        if not self.failedByMe:
+            payload = parts[0] if len(parts) == 1 else b"".join(parts)
+            self.onMessage(bytes(payload), self.message_is_binary)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Hand a message on. An exception here would drop the connection and every stream on it."""
+        try:
+            self.application.message(payload, isBinary)
+        except Exception:
+            self._log.failure("a message could not be handled")
+            self.close(CLOSE_INTERNAL, "internal error")
+
+    def message_overdue(self) -> None:
+        """A message was begun and not ended in time."""
+        if not self.failedByMe:
+            self._fail_connection(CLOSE_POLICY, "a message was not completed in time")
+
+    # What ends it ---------------------------------------------------------------------------------------------------
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake, once."""
+        if self.state == self.STATE_OPEN:
+            self.sendClose(code, reason)
+
+    def onAutoPingTimeout(self) -> None:
+        """
+        No pong in time. While we do not read, or the ping waits behind a slow reader's bytes, that is no sign of death;
+        such a client has `stalled_s`.
+        """
+        silent = self.factory.clock.seconds() - self._paused_at
+        if self._is_open and self._paused_at and (self.outbox.paused or silent < self.factory.limits.ping_timeout_s):
+            if silent < self.factory.limits.stalled_s:
+                self.autoPingTimeoutCall = self.factory.timers.call_later(
+                    self.factory.limits.ping_timeout_s, self.onAutoPingTimeout
+                )
+                return
+        super().onAutoPingTimeout()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """The connection is gone, whoever ended it."""
+        super().connectionLost(reason)
+        self.factory.forget(self)
+        if self._is_open:
+            self._is_open = False
+            self.outbox.close()
+            self.application.closed()
+
+
+class WheelTimers:
+    """
+    A wheel in the form that Autobahn asks of its batched timer.
+
+    Args:
+        wheel: Shared by everything in the process.
+    """
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+
+    def call_later(self, delay_s: float, call: Callable[..., object], *args: object) -> Any:
+        """Call back after a delay; the answer has `cancel()`."""
+        return self._wheel.schedule(delay_s, (lambda: call(*args)) if args else call)
+
+
+class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Autobahn's classes are untyped
+    """
+    Makes the sockets of one server and keeps count of them.
+
+    Args:
+        reactor: For Autobahn.
+        clock: Monotonic seconds.
+        wheel: Timers.
+        limits: See there.
+    """
+
+    protocol = GatewaySocket
+
+    def __init__(self, reactor: Any, clock: IReactorTime, wheel: Wheel, limits: SocketLimits) -> None:
+        super().__init__(server="aigw", reactor=reactor)
+        self.clock = clock
+        self.limits = limits
+        # Autobahn would use timers of the global reactor otherwise.
+        self.timers = self._batched_timer = WheelTimers(wheel)
+        self.open_sockets = 0
+        self.unfinished: dict[GatewaySocket, Any] = {}
+        self._wheel = wheel
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            # A text frame that is not UTF-8 gets an error of its own; Autobahn would close the socket and its streams.
+            utf8validateIncoming=False,
+            requireMaskedClientFrames=True,
+            maxFramePayloadSize=limits.frame_bytes,
+            maxMessagePayloadSize=limits.message_bytes,
+            autoFragmentSize=0,
+            failByDrop=False,
+            echoCloseCodeReason=False,
+            openHandshakeTimeout=limits.handshake_s,
+            closeHandshakeTimeout=limits.handshake_s,
+            tcpNoDelay=True,
+            # Compression costs 46 KB a connection, and a bomb of zeros a gigabyte.
+            perMessageCompressionAccept=_no_compression,
+            autoPingInterval=limits.ping_interval_s,
+            autoPingTimeout=limits.ping_timeout_s,
+            autoPingSize=12,
+            # Origins are judged before the upgrade, on twisted.web's headers.
+            allowedOrigins=["*"],
+            allowNullOrigin=True,
+            # The same goes for the count of sockets; this is a second fence.
+            maxConnections=limits.sockets,
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many sockets as there may be."""
+        return self.open_sockets >= self.limits.sockets
+
+    def mark_unfinished(self, socket: GatewaySocket, unfinished: bool) -> None:
+        """Start or stop the clock on a message that has begun and not ended."""
+        if unfinished:
+            self.unfinished[socket] = self._wheel.schedule(self.limits.message_s, socket.message_overdue)
+        else:
+            self.unfinished.pop(socket).cancel()
+
+    def forget(self, socket: GatewaySocket) -> None:
+        """A socket is gone."""
+        self.open_sockets -= 1
+        if socket in self.unfinished:
+            self.mark_unfinished(socket, False)
+
+    def upgrade(self, request: Request, application: Any) -> None:
+        """
+        Turn an HTTP request into a WebSocket. Authentication is done by then.
+
+        Args:
+            request: A GET that asks for a WebSocket; nothing may have been written to it.
+            application: An `ISocketApplication`.
+        """
+        self.open_sockets += 1
+        channel = request.channel
+        socket = cast(GatewaySocket, self.buildProtocol(channel.transport.getPeer()))
+        socket.application = application
+        transport, channel.transport = channel.transport, None
+        channel.upgraded()
+        _connect(transport, socket)
+        socket.makeConnection(transport)
+        # The channel paused reading while its request was served.
+        transport.resumeProducing()
+        socket.dataReceived(_handshake(request))
+
+
+def _no_compression(_: object) -> None:
+    """Accept no compression offer."""
+
+
+def _set_buffer(transport: Any, waiting_bytes: int) -> None:
+    """Let a transport hold so many bytes before it pauses its producer."""
+    while transport is not None:
+        if hasattr(transport, "bufferSize"):
+            transport.bufferSize = waiting_bytes
+        transport = getattr(transport, "transport", None)
+
+
+def _connect(transport: ITransport, protocol: GatewaySocket) -> None:
+    """Make a transport deliver to another protocol than the one that it was made for."""
+    if isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    elif isinstance(getattr(transport, "protocol", None), ProtocolWrapper):
+        transport.protocol.wrappedProtocol = protocol  # type: ignore[attr-defined]  # TLS over a socket
+    else:
+        transport.protocol = protocol  # type: ignore[attr-defined]  # every Twisted transport has one
+
+
+def _handshake(request: Request) -> bytes:
+    """The upgrade request for Autobahn, made of the headers that the handshake is about."""
+    lines = [b"GET " + request.uri + b" HTTP/1.1"]
+    for name in _HANDSHAKE:
+        values = request.requestHeaders.getRawHeaders(name)
+        if values:
+            lines.append(name + b": " + b", ".join(values))
+    return b"\r\n".join([*lines, b"", b""])

@@ -1,0 +1,209 @@
+"""A client's message on the universal WebSocket, read no deeper than its envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from aigw.codecs.json_text import find_string, mask_lone_surrogates, repeated_key
+from aigw.errors import GatewayError, InvalidField, MalformedRequest, MissingField, UnknownMessageType
+from aigw.values.step import Headers, Step
+
+CREATE = "universal.create"
+# What is left of a message without its queries is small; reading it again costs nothing. Beyond this it is refused.
+ENVELOPE_BYTES = 262_144
+_KEYS = (b'"provider"', b'"endpoint"', b'"headers"', b'"query"', b'"eventId"', b'"type"', b'"request"')
+
+
+class _Step(msgspec.Struct, frozen=True):
+    provider: str | None = None
+    endpoint: str | None = None
+    headers: dict[str, Any] | None = None
+    query: msgspec.Raw = msgspec.Raw()
+    eventId: str | None = None
+    # The oldest pages of the wire have this string beside the headers.
+    authorization: str | None = None
+
+
+class _Message(msgspec.Struct, frozen=True):
+    type: str | None = None
+    request: _Step | list[_Step] | None = None
+    eventId: str | None = None
+
+
+_DECODE = msgspec.json.Decoder(_Message).decode
+
+
+@attrs.frozen
+class Envelope:
+    """
+    Attributes:
+        event_id: The client's, empty when it gave none or none could be read.
+        steps: What to try; empty when the message is refused.
+        refusal: Why it cannot be served, else None.
+    """
+
+    event_id: str
+    steps: tuple[Step, ...]
+    refusal: GatewayError | None = None
+
+
+def read_message(payload: bytes, settings: Mapping[bytes, bytes], max_steps: int, event_id_chars: int) -> Envelope:
+    """
+    Read a message. Never raises: what is wrong with it is the envelope's `refusal`.
+
+    Args:
+        payload: As it came.
+        settings: `cf-aig-*` headers of the connection; those of a step go before them.
+        max_steps: Steps that a request may list.
+        event_id_chars: Length that an event id may have.
+    """
+    message = None
+    try:
+        message, text = _decode(payload)
+        event_id = _event_id(message, event_id_chars)
+        steps = _steps(message, max_steps)
+        _check_envelope(text, [step.query for step in steps])
+        return Envelope(event_id, tuple(_step(i, step, payload, text, settings) for i, step in enumerate(steps)))
+    except GatewayError as error:
+        known = _known_event_id(message) if message else find_string(payload, b"eventId")
+        return Envelope((known or "")[:event_id_chars], (), error)
+
+
+def _decode(payload: bytes) -> tuple[_Message, bytes]:
+    """The message, and the text that its queries are slices of: the payload, or its twin of the same length."""
+    if not payload.isascii():
+        try:
+            payload.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedRequest(f"invalid UTF-8 at byte {error.start}") from None
+    try:
+        return _DECODE(payload), payload
+    except RecursionError:
+        raise MalformedRequest("nested too deeply") from None
+    except msgspec.ValidationError as error:
+        raise InvalidField(str(error)) from None
+    except msgspec.DecodeError as error:
+        # msgspec takes a lone surrogate escape for a cut text, though JSON allows it.
+        masked, found = mask_lone_surrogates(payload)
+        if not found:
+            raise MalformedRequest(f"not JSON: {error}") from None
+        return _decode_masked(masked, found), masked
+
+
+def _decode_masked(masked: bytes, found: list[int]) -> _Message:
+    try:
+        message = _DECODE(masked)
+    except RecursionError:
+        raise MalformedRequest("nested too deeply") from None
+    except msgspec.MsgspecError as error:
+        raise MalformedRequest(f"not JSON: {error}") from None
+    spans = list(_spans(masked, [bytes(step.query) for step in _listed(message)]))
+    if not all(any(start <= at < end for start, end in spans) for at in found):
+        raise MalformedRequest("a lone surrogate outside `query`")
+    return message
+
+
+def _listed(message: _Message) -> list[_Step]:
+    request = message.request
+    return request if isinstance(request, list) else [request] if request is not None else []
+
+
+def _known_event_id(message: _Message) -> str | None:
+    if message.eventId is not None:
+        return message.eventId
+    return next((step.eventId for step in _listed(message) if step.eventId is not None), None)
+
+
+def _event_id(message: _Message, limit: int) -> str:
+    event_id = _known_event_id(message) or ""
+    if len(event_id) > limit:
+        raise InvalidField(f"`eventId` is longer than {limit} characters")
+    return event_id
+
+
+def _steps(message: _Message, max_steps: int) -> list[_Step]:
+    if message.type is None:
+        raise MissingField("`type`")
+    if message.type != CREATE:
+        raise UnknownMessageType(f"`{message.type[:64]}`; a client sends `{CREATE}`")
+    steps = _listed(message)
+    if not steps:
+        raise MissingField("`request` is neither an object nor a list of at least one")
+    if len(steps) > max_steps:
+        raise InvalidField(f"`request` lists more than {max_steps} steps")
+    return steps
+
+
+def _spans(text: bytes, queries: Iterable[bytes]) -> Iterable[tuple[int, int]]:
+    """Where each query stands in the text, in their order."""
+    at = 0
+    for query in queries:
+        start = text.find(query, at)
+        at = start + len(query)
+        yield start, at
+
+
+def _check_envelope(text: bytes, queries: list[msgspec.Raw]) -> None:
+    """Refuse a key that stands twice in the envelope: two readers could take it for two different requests."""
+    outside = []
+    at = 0
+    for start, end in _spans(text, [bytes(query) for query in queries]):
+        outside.append(text[at:start])
+        at = end
+    outside.append(text[at:])
+    envelope = b"0".join(outside)
+    expected = max(1, len(queries))
+    if all(envelope.count(key) <= expected for key in _KEYS) and len(queries) == 1:
+        return
+    if len(envelope) > ENVELOPE_BYTES:
+        raise MalformedRequest("the envelope is too large")
+    try:
+        repeated = repeated_key(envelope)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("the envelope cannot be read") from None
+    if repeated is not None:
+        raise MalformedRequest(f"the key `{repeated[:64]}` stands twice")
+
+
+def _step(index: int, step: _Step, payload: bytes, text: bytes, settings: Mapping[bytes, bytes]) -> Step:
+    if not step.provider:
+        raise MissingField(f"`provider` of step {index}")
+    if step.endpoint is None:
+        raise MissingField(f"`endpoint` of step {index}")
+    query = bytes(step.query)
+    if not query:
+        raise MissingField(f"`query` of step {index}")
+    if text is not payload:
+        start = text.find(query)
+        query = payload[start : start + len(query)]
+    headers, own = _split_headers(index, step)
+    return Step(step.provider, step.endpoint, headers, query, {**settings, **own} if own else dict(settings))
+
+
+def _split_headers(index: int, step: _Step) -> tuple[Headers, dict[bytes, bytes]]:
+    """A step's headers: those for the provider, and its `cf-aig-*` settings."""
+    headers: list[tuple[bytes, bytes]] = []
+    settings: dict[bytes, bytes] = {}
+    for name, value in (step.headers or {}).items():
+        key = name.lower().encode("utf-8")
+        data = _header_value(index, name, value)
+        if key.startswith(b"cf-aig-"):
+            settings[key] = data
+        else:
+            headers.append((key, data))
+    if step.authorization is not None and not any(name == b"authorization" for name, _ in headers):
+        headers.append((b"authorization", step.authorization.encode("utf-8")))
+    return tuple(headers), settings
+
+
+def _header_value(index: int, name: str, value: object) -> bytes:
+    """A header's value as text; the typed clients of this wire send numbers, flags and objects too."""
+    if isinstance(value, str):
+        return value.encode("utf-8")
+    if value is None:
+        raise InvalidField(f"header `{name[:64]}` of step {index} is null")
+    return msgspec.json.encode(value)

@@ -1,0 +1,181 @@
+"""The universal WebSocket: any number of requests to any provider, on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zope.interface import implementer
+
+from aigw.codecs.sse import Event
+from aigw.controls.authentication import Caller
+from aigw.dispatch.answer import AnswerHead, Outcome
+from aigw.dispatch.dispatcher import Dispatcher
+from aigw.dispatch.exchange import Exchange, State
+from aigw.dispatch.opening import Opening
+from aigw.errors import ClientGone, DuplicateEventId, TooManyInFlight
+from aigw.interfaces import IReply
+from aigw.serving.limits import SocketLimits
+from aigw.serving.outbox import OutStream
+from aigw.serving.websocket import CLOSE_GOING_AWAY, GatewaySocket, ISocketApplication
+from aigw.values.gateway import Gateway
+from aigw.wire import messages
+from aigw.wire.envelope import read_message
+
+REQUEST_TYPE = "websocket"
+
+
+@implementer(IReply)
+class UniversalReply:
+    """
+    Words one exchange's answer as messages.
+
+    Args:
+        session: Of the connection.
+        event_id: The client's, or None when it gave none; then the log id stands in.
+        stream: The exchange's place in the outbox.
+    """
+
+    wants_whole = True
+
+    __slots__ = ("_event_id", "_head", "_key", "_prefix", "_session", "_stream")
+
+    def __init__(self, session: UniversalSession, event_id: str, key: object, stream: OutStream) -> None:
+        self._session = session
+        self._event_id = event_id
+        self._key = key
+        self._stream = stream
+        self._head: AnswerHead | None = None
+        self._prefix = b""
+
+    def head(self, head: AnswerHead) -> None:
+        """A stream begins."""
+        self._head = head
+        event_id = self._event_id or head.log_id
+        self._prefix = messages.stream_prefix(event_id)
+        self._stream.put(messages.created(messages.metadata(event_id, head)))
+
+    def body(self, chunk: bytes, events: Sequence[Event]) -> None:
+        """Pieces of a stream; the provider's end mark is told by `universal.done` instead."""
+        for event in events:
+            if event.data != messages.DONE:
+                self._stream.put(messages.stream_piece(self._prefix, event.data))
+
+    def finish(self, outcome: Outcome) -> None:
+        """The terminal message: the exchange's record is safe by now."""
+        event_id = self._event_id or outcome.log_id
+        if self._head is not None:
+            last = messages.done(event_id, self._head, outcome)
+        elif outcome.error is not None or outcome.head is None:
+            last = messages.failure(event_id, outcome)
+        else:
+            last = messages.whole(event_id, outcome.head, outcome.body)
+        self._stream.put(last)
+        self._session.over(self._key)
+
+
+@implementer(ISocketApplication)
+class UniversalSession:
+    """
+    One client's connection.
+
+    Args:
+        dispatcher: Takes the requests.
+        limits: See there.
+        gateway: What the address names, a snapshot taken at the upgrade.
+        caller: Who the token says it is.
+        user_agent: As sent on the upgrade.
+        settings: `cf-aig-*` headers of the upgrade.
+        subprotocol: To select.
+        gone: Called once when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: SocketLimits,
+        gateway: Gateway,
+        caller: Caller,
+        user_agent: str,
+        settings: dict[bytes, bytes],
+        subprotocol: str | None,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._gateway = gateway
+        self._user_agent = user_agent
+        self._settings = settings
+        self._exchanges: dict[object, Exchange] = {}
+        self._socket: GatewaySocket | None = None
+        self._closed = False
+        self._draining = False
+        self.caller = caller
+        self.subprotocol = subprotocol
+
+    def opened(self, socket: GatewaySocket) -> None:
+        """The handshake is done."""
+        self._socket = socket
+
+    def message(self, payload: bytes, binary: bool) -> None:
+        """
+        One request. A binary frame is read like a text frame: some libraries send bytes so, and the JSON in it is
+        the same.
+        """
+        assert self._socket is not None  # noqa: S101  # messages come after `opened`
+        envelope = read_message(payload, self._settings, self._limits.steps, self._limits.event_id_chars)
+        refusal = envelope.refusal
+        if len(self._exchanges) >= self._limits.in_flight:
+            refusal = TooManyInFlight()
+        key: object = envelope.event_id or object()
+        if key in self._exchanges:
+            # The first one keeps its id; this one is known by an id of its own.
+            refusal, key = DuplicateEventId(), object()
+        steps = envelope.steps
+        opening = Opening(
+            gateway=self._gateway,
+            caller=self.caller,
+            user_agent=self._user_agent,
+            request_type=REQUEST_TYPE,
+            event_id=envelope.event_id,
+            steps=steps,
+            settings=steps[0].settings if steps else self._settings,
+            refusal=refusal,
+        )
+        reply = UniversalReply(self, envelope.event_id, key, self._socket.outbox.stream())
+        exchange = self._dispatcher.open(opening, reply)
+        if exchange.state is not State.OVER:
+            self._exchanges[key] = exchange
+
+    def over(self, key: object) -> None:
+        """An exchange has sent its terminal message."""
+        self._exchanges.pop(key, None)
+        self._close_when_drained()
+
+    def pause(self) -> None:
+        """The client reads slowly: its providers stop, and only its own."""
+        for exchange in self._exchanges.values():
+            exchange.pause()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        for exchange in list(self._exchanges.values()):
+            exchange.resume()
+
+    def drain(self) -> None:
+        """Close as soon as nothing runs here any more."""
+        self._draining = True
+        self._close_when_drained()
+
+    def _close_when_drained(self) -> None:
+        if self._draining and not self._exchanges:
+            self.close(CLOSE_GOING_AWAY, "the gateway is stopping")
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection."""
+        if self._socket is not None:
+            self._socket.close(code, reason)
+
+    def closed(self) -> None:
+        """The client has left: so do its providers."""
+        self._closed = True
+        for exchange in list(self._exchanges.values()):
+            exchange.abandon(ClientGone())
