@@ -70,13 +70,14 @@ $(VENV_PYTHON):
 		echo "No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv" >&2; \
 		exit 1; }
 
+# The build backend would warn about setup.cfg's editable mode, whose reason stands there.
 $(VENV)/.ready-run: EXTRA :=
 $(VENV)/.ready-test: EXTRA := [test]
 $(VENV)/.ready-dev: EXTRA := [dev]
 $(VENV)/.ready-docs: EXTRA := [docs]
 $(VENV)/.ready-%: setup.cfg pyproject.toml | $(VENV_PYTHON)
 	@echo "Installing aigw$(EXTRA) into $(VENV) ..." >&2
-	@$(PIP) install --editable '.$(EXTRA)'
+	@PYTHONWARNINGS=ignore $(PIP) install --editable '.$(EXTRA)'
 	@touch $@
 
 # Without Node, or without its registry, the tests that need it say so and are skipped.
