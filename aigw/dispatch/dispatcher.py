@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 from twisted.internet.defer import Deferred
 
 from aigw.dispatch.exchange import Exchange, Parts
@@ -115,4 +114,3 @@ def _target(opening: Opening) -> Target:
         path=step.endpoint.partition("?")[0][:TEXT_CHARS],
         request_bytes=len(step.query),
     )
-

@@ -367,4 +367,3 @@ def _ms(seconds: float) -> int:
 
 def _nothing() -> None:
     """Wait for nothing: the END follows in the same turn."""
-

@@ -6,7 +6,7 @@ import re
 from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -36,7 +36,7 @@ def answer_json(request: Request, status: int, body: bytes) -> int:
     if request.method != b"HEAD":
         request.write(body)
     request.finish()
-    return cast(int, NOT_DONE_YET)
+    return NOT_DONE_YET
 
 
 def refuse(request: Request, error: GatewayError) -> int:
@@ -47,6 +47,7 @@ def refuse(request: Request, error: GatewayError) -> int:
 class GatewayRequest(Request):
     """A request whose failures are JSON and show nothing of the inside."""
 
+    channel: Any
     _held_bytes = 0
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -67,7 +68,7 @@ class GatewayRequest(Request):
         return reason
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]  # twisted.web's channel is untyped
+class Channel(HTTPChannel):
     """
     One HTTP connection. What is refused by its head is refused before its body is read, and before `100 Continue`.
 
@@ -77,6 +78,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # twisted.web's channel is un
     log = Logger()
     requestFactory = GatewayRequest
     factory: Server
+    transport: Any
     _deadline: Timer | None = None
     _turned_away = False
     _counted = False
@@ -165,7 +167,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # twisted.web's channel is un
         if not self._handlingRequest and self.transport is not None:
             self.loseConnection()
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self._stop_deadline()
         self._forget()
@@ -193,7 +195,8 @@ class Server(Site):
         limits: See there.
     """
 
-    protocol = Channel  # no HTTP/2: it goes round the channel's limits
+    # No HTTP/2: it goes round the channel's limits.
+    protocol = cast(Any, Channel)
     displayTracebacks = False
 
     def __init__(self, root: IResource, reactor: IReactorTime, wheel: Wheel, limits: HttpLimits) -> None:
@@ -203,11 +206,11 @@ class Server(Site):
         self.channels: set[Channel] = set()
         self.accepting = True
 
-    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel for a new connection; None, which closes it, when there are too many."""
         if not self.accepting or len(self.channels) >= self.limits.connections:
             return None
-        return cast("Protocol | None", super().buildProtocol(addr))
+        return super().buildProtocol(addr)
 
     def log(self, request: Any) -> None:
         """Write no access log: every exchange has its own, and paths may hold keys."""

@@ -11,7 +11,9 @@ from msgspec import Meta
 class SocketLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of the WebSocket server. None of them can be switched off; the smallest value of each is 1."""
 
-    sockets: Annotated[int, Meta(ge=1, description="Open WebSockets at a time; one more is answered with 503.")] = 20_000
+    sockets: Annotated[int, Meta(ge=1, description="Open WebSockets at a time; one more is answered with 503.")] = (
+        20_000
+    )
     in_flight: Annotated[
         int, Meta(ge=1, description="Requests in flight on one WebSocket; one more is refused with code 4006.")
     ] = 1_000
@@ -52,12 +54,14 @@ class SocketLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class HttpLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of the HTTP server beneath both ports."""
 
-    connections: Annotated[int, Meta(ge=1, description="Open TCP connections of one port; one more is closed.")] = 25_000
+    connections: Annotated[int, Meta(ge=1, description="Open TCP connections of one port; one more is closed.")] = (
+        25_000
+    )
     head_s: Annotated[
         float, Meta(gt=0, description="Seconds for a request's head to be complete, idle time on keep-alive included.")
     ] = 60.0
-    body_bytes: Annotated[int, Meta(ge=0, description="Length of a request body that is held; a longer one gets 413.")] = (
-        1_048_576
-    )
+    body_bytes: Annotated[
+        int, Meta(ge=0, description="Length of a request body that is held; a longer one gets 413.")
+    ] = 1_048_576
     header_bytes: Annotated[int, Meta(ge=1024, description="Length of all headers of a request together.")] = 65_536
     headers: Annotated[int, Meta(ge=16, description="Headers of one request.")] = 200

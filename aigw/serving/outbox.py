@@ -24,9 +24,7 @@ class Outbox:
         resume: Called once when it has caught up and nothing waits any more.
     """
 
-    def __init__(
-        self, write: Callable[[bytes], None], pause: Callable[[], None], resume: Callable[[], None]
-    ) -> None:
+    def __init__(self, write: Callable[[bytes], None], pause: Callable[[], None], resume: Callable[[], None]) -> None:
         self._write = write
         self._pause = pause
         self._resume = resume

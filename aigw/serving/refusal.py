@@ -30,7 +30,7 @@ def error_body(error: GatewayError) -> bytes:
         "httpCode": error.status,
         "internalCode": error.code,
         "message": message,
-        "description": type(error).__doc__.strip().splitlines()[0] if type(error).__doc__ else message,
+        "description": (type(error).__doc__ or message).strip().partition("\n")[0],
         "retryable": error.retryable,
     }
     return _ENCODE(body)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
-from twisted.web.http import Request
+from twisted.web.server import Request
 from zope.interface import Attribute, Interface
 
 from aigw.serving.limits import SocketLimits
@@ -61,12 +63,14 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
     factory: GatewaySocketFactory
     application: Any = None
     outbox: Outbox
+    transport: Any
+    message_data: list[bytes]
 
     _log = Logger()
     _is_open = False
     _frames = 0
     _in_message = False
-    _paused_at = 0.0
+    _paused_at = -math.inf
 
     def onConnect(self, request: object) -> str | None:
         """Select the subprotocol that the application chose out of the offered ones."""
@@ -120,7 +124,7 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
     def onMessageEnd(self) -> None:
         """A message is whole. Autobahn would also fire an event of its own for each; nobody listens."""
         self._in_message = False
-        parts, self.message_data = self.message_data, None
+        parts, self.message_data = self.message_data, []
         if not self.failedByMe:
             payload = parts[0] if len(parts) == 1 else b"".join(parts)
             self.onMessage(bytes(payload), self.message_is_binary)
@@ -151,15 +155,14 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
         such a client has `stalled_s`.
         """
         silent = self.factory.clock.seconds() - self._paused_at
-        if self._is_open and self._paused_at and (self.outbox.paused or silent < self.factory.limits.ping_timeout_s):
-            if silent < self.factory.limits.stalled_s:
-                self.autoPingTimeoutCall = self.factory.timers.call_later(
-                    self.factory.limits.ping_timeout_s, self.onAutoPingTimeout
-                )
-                return
-        super().onAutoPingTimeout()
+        limits = self.factory.limits
+        slow = self._is_open and (self.outbox.paused or silent < limits.ping_timeout_s)
+        if slow and silent < limits.stalled_s:
+            self.autoPingTimeoutCall = self.factory.timers.call_later(limits.ping_timeout_s, self.onAutoPingTimeout)
+        else:
+            super().onAutoPingTimeout()
 
-    def connectionLost(self, reason: Failure | None = None) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
         super().connectionLost(reason)
         self.factory.forget(self)
@@ -260,7 +263,7 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
             application: An `ISocketApplication`.
         """
         self.open_sockets += 1
-        channel = request.channel
+        channel: Any = request.channel
         socket = cast(GatewaySocket, self.buildProtocol(channel.transport.getPeer()))
         socket.application = application
         transport, channel.transport = channel.transport, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from zope.interface import implementer
 
@@ -86,7 +86,7 @@ class UniversalSession:
         user_agent: As sent on the upgrade.
         settings: `cf-aig-*` headers of the upgrade.
         subprotocol: To select.
-        gone: Called once when the connection is gone.
+        gone: Called once with the session, when the connection is gone.
     """
 
     def __init__(
@@ -98,15 +98,16 @@ class UniversalSession:
         user_agent: str,
         settings: dict[bytes, bytes],
         subprotocol: str | None,
+        gone: Callable[[UniversalSession], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
         self._gateway = gateway
         self._user_agent = user_agent
         self._settings = settings
+        self._gone = gone
         self._exchanges: dict[object, Exchange] = {}
         self._socket: GatewaySocket | None = None
-        self._closed = False
         self._draining = False
         self.caller = caller
         self.subprotocol = subprotocol
@@ -144,6 +145,8 @@ class UniversalSession:
         exchange = self._dispatcher.open(opening, reply)
         if exchange.state is not State.OVER:
             self._exchanges[key] = exchange
+            if self._socket.outbox.paused:
+                exchange.pause()
 
     def over(self, key: object) -> None:
         """An exchange has sent its terminal message."""
@@ -152,7 +155,7 @@ class UniversalSession:
 
     def pause(self) -> None:
         """The client reads slowly: its providers stop, and only its own."""
-        for exchange in self._exchanges.values():
+        for exchange in list(self._exchanges.values()):
             exchange.pause()
 
     def resume(self) -> None:
@@ -176,6 +179,6 @@ class UniversalSession:
 
     def closed(self) -> None:
         """The client has left: so do its providers."""
-        self._closed = True
         for exchange in list(self._exchanges.values()):
             exchange.abandon(ClientGone())
+        self._gone(self)
