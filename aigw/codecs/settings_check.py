@@ -1,0 +1,138 @@
+"""Holds what an operator wrote against a settings class and finds all mistakes, not only the first."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args
+
+import msgspec
+from msgspec import inspect as kinds
+
+from aigw.codecs.settings_keys import describe, expectation, unwrapped
+
+# Values of other keys are never repeated in a problem: they may be passwords.
+_SHOWN = (kinds.IntType, kinds.FloatType, kinds.BoolType, kinds.LiteralType)
+
+_TYPE_NAMES = (
+    (bool, "true or false"),
+    (int, "a whole number"),
+    (float, "a number"),
+    (str, "text"),
+    (dict, "a table"),
+    ((list, tuple), "a list"),
+)
+
+
+def problems_of(tree: object, settings: type[msgspec.Struct]) -> list[str]:
+    """
+    Everything that is wrong with a file's content.
+
+    Args:
+        tree: As parsed from TOML.
+        settings: What it should be; only Structs, lists, dicts and plain values within.
+    Returns:
+        One sentence a mistake, each beginning with the path of its key; none when `msgspec.convert` takes the tree.
+    """
+    return list(_check(tree, settings, "", [key.path for key in describe(settings)]))
+
+
+def read_text(text: str | Sequence[str], annotation: Any, separator: str = ";") -> Any:
+    """
+    The value of a setting that came as text: from the environment or from a command line.
+
+    Args:
+        text: As given; for a list, its items, or all of them with `separator` between.
+        annotation: The field's type.
+        separator: Between the items of a list.
+    Raises:
+        ValueError: The sentence that tells what is wrong, without the setting's name.
+    """
+    kind = unwrapped(kinds.type_info(annotation))
+    value: Any = text
+    if isinstance(kind, kinds.ListType | kinds.VarTupleType) and isinstance(text, str):
+        value = [item.strip() for item in text.split(separator) if item.strip()]
+    if isinstance(kind, kinds.BoolType) and isinstance(text, str):
+        value = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
+    try:
+        converted = msgspec.convert(value, annotation, strict=False)
+    except msgspec.ValidationError:
+        raise ValueError(_mismatch(value, kind)) from None
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise ValueError(_mismatch(value, kind))
+    return converted
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that a mistyped one resembles, as the end of a sentence; empty when none does."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _check(value: object, annotation: Any, path: str, known: list[str]) -> Iterator[str]:
+    kind = unwrapped(kinds.type_info(annotation))
+    if isinstance(kind, kinds.StructType):
+        yield from _check_table(value, kind.cls, path, known)
+    elif isinstance(kind, kinds.DictType) and isinstance(value, dict):
+        _, item = get_args(_bare(annotation))
+        for name, entry in value.items():
+            yield from _check(entry, item, f"{path}.{name}", known)
+    elif isinstance(kind, kinds.ListType | kinds.VarTupleType) and isinstance(value, list):
+        item = get_args(_bare(annotation))[0]
+        for index, entry in enumerate(value):
+            yield from _check(entry, item, f"{path}[{index}]", known)
+    else:
+        yield from _check_value(value, annotation, kind, path)
+
+
+def _check_table(value: object, settings: type[msgspec.Struct], path: str, known: list[str]) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path}: expected a table, got {_type_name(value)}"
+        return
+    fields = {field.name: field for field in msgspec.structs.fields(settings)}
+    for name, entry in value.items():
+        key = f"{path}.{name}" if path else name
+        if name in fields:
+            yield from _check(entry, fields[name].type, key, known)
+        else:
+            # A key in the wrong table is as common as a mistyped one.
+            elsewhere = [other for other in known if other.rpartition(".")[2] == name]
+            hint = f"; did you mean `{elsewhere[0]}`?" if elsewhere else nearest(name, fields)
+            yield f"{key}: no such key{hint}"
+    for name, field in fields.items():
+        if field.required and name not in value:
+            yield f"{path}.{name}: missing; expected {expectation(kinds.type_info(field.type))}"
+
+
+def _check_value(value: object, annotation: Any, kind: kinds.Type, path: str) -> Iterator[str]:
+    try:
+        msgspec.convert(value, annotation)
+    except msgspec.ValidationError:
+        yield f"{path}: {_mismatch(value, kind)}"
+    else:
+        # TOML has `nan` and `inf`, and no comparison with a bound refuses a `nan`.
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{path}: {_mismatch(value, kind)}"
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without `Annotated` and `| None`, so that its own arguments can be read."""
+    arguments = get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        return _bare(arguments[0])
+    if type(None) in arguments:
+        return _bare(next(one for one in arguments if one is not type(None)))
+    return annotation
+
+
+def _mismatch(value: object, kind: kinds.Type) -> str:
+    wrong = f"`{value}`" if isinstance(kind, _SHOWN) and not isinstance(value, dict | list) else _type_name(value)
+    hint = ""
+    if isinstance(kind, kinds.LiteralType) and isinstance(value, str):
+        hint = nearest(value, map(str, kind.values))
+    return f"expected {expectation(kind)}, got {wrong}{hint}"
+
+
+def _type_name(value: object) -> str:
+    return next((name for kind, name in _TYPE_NAMES if isinstance(value, kind)), "a date")
