@@ -51,7 +51,8 @@ class Dispatcher:
         if refusal is None:
             try:
                 plans = tuple(
-                    plan_step(index, step, self._providers, self._clocks) for index, step in enumerate(opening.steps)
+                    plan_step(index, step, self._providers, self._clocks, opening.gateway.account)
+                    for index, step in enumerate(opening.steps)
                 )
             except GatewayError as error:
                 refusal = error

@@ -8,7 +8,7 @@ import attrs
 
 from aigw.codecs.sse import Event
 from aigw.dispatch.settings import step_clocks
-from aigw.errors import GatewayError, InvalidField
+from aigw.errors import InvalidField
 from aigw.values.record import TEXT_CHARS, Target
 from aigw.values.step import Clocks, Headers, Step, UpstreamRequest
 from aigw.values.usage import Usage
@@ -60,7 +60,7 @@ class ProviderLookup(Protocol):
         """
 
 
-def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks) -> Plan:
+def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks, account: str) -> Plan:
     """
     Make a step ready.
 
@@ -69,17 +69,16 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks)
         step: As the client wrote it.
         providers: The table.
         clocks: The owner's.
+        account: Of the gateway's address; one vendor has it in its own.
     Raises:
         InvalidProvider, InvalidField: The step cannot be sent.
     """
     try:
         provider = providers.lookup(step.provider)
-        url = provider.address(step.endpoint, step.headers)
+        url = provider.address(step.endpoint, step.headers, account)
         headers = provider.headers(step.headers)
     except InvalidField as error:
         raise InvalidField(f"step {index}: {error.detail}") from None
-    except GatewayError:
-        raise
     model = provider.model(step.query, step.endpoint)
     return Plan(
         provider,
@@ -91,7 +90,7 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks)
             request_content_type=_content_type(headers),
             request_bytes=len(step.query),
         ),
-        provider.reader(),
+        provider.reader(step.endpoint),
     )
 
 
