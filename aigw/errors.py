@@ -32,6 +32,10 @@ class StorageUnavailable(AigwError):
     """The database gave no answer in time, or there is none."""
 
 
+class PostgresNotStarted(AigwError):
+    """The embedded PostgreSQL cannot be started; the text says what to do."""
+
+
 class SchemaTooNew(AigwError):
     """The database was migrated by a newer release than this one."""
 
@@ -177,7 +181,12 @@ class Draining(GatewayError):
 class SpoolFull(GatewayError):
     """A log could not be made safe, so the request was not made."""
 
-    code, status, retryable, text = 4011, 503, True, "The log spool is full; no request is made that could not be logged"
+    code, status, retryable, text = (
+        4011,
+        503,
+        True,
+        "The log spool is full; no request is made that could not be logged",
+    )
 
 
 # What the provider did ------------------------------------------------------------------------------------------------
@@ -233,6 +242,12 @@ class InvalidAnswer(ProviderFailed):
     """What came back from the provider's address is no HTTP."""
 
     code, status, text = 4026, 502, "The provider's answer could not be understood"
+
+
+class ProviderQueueFull(ProviderFailed):
+    """As many requests as may wait for a free connection to the provider do so already."""
+
+    code, status, text = 4027, 503, "Too many requests wait for a free connection to the provider"
 
 
 # Endings that only the log sees ---------------------------------------------------------------------------------------
