@@ -55,6 +55,7 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
         model: As named in the request or the path, empty when none was found.
         request_content_type: Of the request body.
         request_bytes: Length of the request body.
+        model_type: What the path is for, such as `chat` or `embeddings`; empty when not known.
     """
 
     provider: str
@@ -62,6 +63,7 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
     model: str = ""
     request_content_type: str = ""
     request_bytes: int = 0
+    model_type: str = ""
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):

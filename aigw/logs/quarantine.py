@@ -1,0 +1,163 @@
+"""Where records wait that the database refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from aigw.logs.directory import segment_numbers, segment_path
+from aigw.logs.frame import HEADER_BYTES, NO_ID, Kind, append_frame, file_header
+from aigw.logs.quota import Quota
+from aigw.logs.reader import Frame, SegmentReader, read_at, read_head
+from aigw.logs.stats import LogStats
+from aigw.logs.volume import Volume
+
+DAMAGED_PIECE_BYTES = 1024 * 1024
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True):
+    """
+    What a frame of the quarantine holds.
+
+    Attributes:
+        reason: What the database, or the shipper, said.
+        payload: An `End` in msgpack, or bytes that were no frame.
+    """
+
+    reason: str
+    payload: bytes
+
+
+@attrs.frozen
+class Waiting:
+    """
+    One record in quarantine.
+
+    Attributes:
+        log_id: 16 bytes.
+        refused: See there.
+    """
+
+    log_id: bytes
+    refused: Refused
+
+
+_decoder = msgspec.msgpack.Decoder(Refused)
+
+
+class Quarantine:
+    """
+    A folder of files in the spool's own format, each written once and synced.
+
+    Args:
+        folder: Made when it is first needed; lies below a locked spool.
+        spool_id: Of that spool.
+        volume: The disk.
+        quota: Counts these files, too.
+        stats: Counts records.
+    """
+
+    def __init__(self, folder: Path, spool_id: bytes, volume: Volume, quota: Quota, stats: LogStats) -> None:
+        self._folder = folder
+        self._spool_id = spool_id
+        self._volume = volume
+        self._quota = quota
+        self._stats = stats
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.files()
+
+    def files(self) -> list[int]:
+        """Numbers of the files, oldest first."""
+        return segment_numbers(self._folder)
+
+    def put(self, log_id: bytes, payload: bytes, reason: str) -> None:
+        """
+        Put a record aside, durably.
+
+        Args:
+            log_id: 16 bytes.
+            payload: Its `End` in msgpack.
+            reason: For the operator; holds no prompt.
+        Raises:
+            OSError: The disk refuses.
+        """
+        self._write([(Kind.REFUSED, log_id, Refused(reason, payload))])
+        self._stats.quarantined += 1
+        self._stats.quarantine_records += 1
+
+    def put_damaged(self, data: bytes, reason: str) -> None:
+        """Keep bytes for the operator that should have been records and are not."""
+        pieces = [data[at : at + DAMAGED_PIECE_BYTES] for at in range(0, len(data), DAMAGED_PIECE_BYTES)]
+        self._write([(Kind.DAMAGED, NO_ID, Refused(reason, piece)) for piece in pieces])
+        self._stats.corrupt_bytes += len(data)
+
+    def read(self, number: int) -> Iterator[Waiting]:
+        """The records of one file that may be tried again; damaged bytes are not among them."""
+        with segment_path(self._folder, number).open("rb") as file:
+            head = read_head(file.fileno())
+            if head is None:
+                return
+            size = os.fstat(file.fileno()).st_size
+            reader = SegmentReader(read_at(file.fileno()), head.nonce, HEADER_BYTES, size)
+            while (found := reader.next()) is not None:
+                if isinstance(found, Frame) and found.kind == Kind.REFUSED:
+                    yield Waiting(found.log_id, _decoder.decode(found.payload))
+
+    def replace(self, number: int, rest: list[Waiting], released: int) -> None:
+        """
+        Keep of a file only what was refused again.
+
+        Args:
+            number: Of the file.
+            rest: What stays; written anew before the file is deleted.
+            released: How many have left for the database.
+        """
+        if rest:
+            self._write([(Kind.REFUSED, waiting.log_id, waiting.refused) for waiting in rest])
+        self._remove(number)
+        self._stats.released += released
+        self._stats.quarantine_records -= released
+
+    def take_over(self, folder: Path) -> None:
+        """Move in what an adopted spool had in quarantine; its bytes are counted already."""
+        for number in segment_numbers(folder):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            target = segment_path(self._folder, self._next_number())
+            segment_path(folder, number).rename(target)
+            self._stats.quarantine_records += sum(1 for _ in self.read(int(target.stem)))
+
+    def _write(self, frames: list[tuple[Kind, bytes, Refused]]) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        number = self._next_number()
+        nonce = int.from_bytes(os.urandom(4), "little")
+        data = bytearray(file_header(self._spool_id, number, nonce))
+        for kind, log_id, refused in frames:
+            append_frame(data, nonce, kind, log_id, refused)
+        path = segment_path(self._folder, number)
+        fd = self._volume.create(path, len(data))
+        try:
+            self._volume.write_all(fd, data, 0)
+            self._volume.sync(fd)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(fd)
+        self._volume.sync_folder(self._folder)
+        self._quota.take(len(data))
+
+    def _remove(self, number: int) -> None:
+        path = segment_path(self._folder, number)
+        size = path.stat().st_size
+        path.unlink()
+        self._quota.give_back(size)
+
+    def _next_number(self) -> int:
+        return max(self.files(), default=0) + 1
