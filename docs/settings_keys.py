@@ -1,0 +1,121 @@
+"""
+Writes the reference of all keys into `settings.rst`, out of the settings classes: `python docs/settings_keys.py`.
+
+The page is committed as it stands, so that it can be read without building anything; a test fails when it is out of
+date, and proves that its examples are accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from aigw.codecs.settings_keys import Key
+from aigw.settings import keys
+
+PAGE = Path(__file__).with_name("settings.rst")
+MARK = ".. The rest of this page is written by docs/settings_keys.py."
+
+# What each table is about, in the order of the page: the head of the table in the file, title, and purpose.
+TABLES = {
+    "": ("", "The process", "These keys stand at the top of the file, before any table."),
+    "http": ("[http]", "HTTP", "Bounds of the HTTP server beneath both ports. None can be switched off."),
+    "websocket": ("[websocket]", "WebSockets", "Bounds of every client's socket. None can be switched off."),
+    "exchange": ("[exchange]", "Exchanges", "The clocks of a provider's answer, and how much of an answer is held."),
+    "spool": ("[spool]", "Spool", "How records are made safe before PostgreSQL has them."),
+    "shipper": ("[shipper]", "Shipper", "How records travel from the spool to PostgreSQL."),
+    "gateway[]": (
+        "[[gateway]]",
+        "Gateways",
+        "One table for each gateway, with the field names of Cloudflare's API. Of what is marked *Kept*, the value is"
+        " checked and kept, so that a declaration written for Cloudflare is accepted as it stands, and nothing is done"
+        " with it yet. The gateway ``default`` of the account ``local`` is there without being declared.",
+    ),
+}
+
+# An example says more than its default, where the default is nothing or a key begs for another value.
+EXAMPLES = {
+    "data_dir": "/var/lib/aigw",
+    "listen": ["tcp:8787", "ssl:8443:privateKey=key.pem:certKey=cert.pem"],
+    "database": "postgresql://aigw@db.example.com/aigw",
+    "websocket.allowed_origins": ["https://app.example.com"],
+    "spool.durability": "power",
+    "gateway[].id": "support-bot",
+    "gateway[].cache_ttl": 300,
+    "gateway[].rate_limiting_limit": 100,
+    "gateway[].rate_limiting_interval": 60,
+    "gateway[].retry_max_attempts": 3,
+    "gateway[].retry_delay": 500,
+    "gateway[].retry_backoff": "exponential",
+    "gateway[].log_management": 1_000_000,
+    "gateway[].log_management_strategy": "DELETE_OLDEST",
+    "gateway[].logpush_public_key": "-----BEGIN PUBLIC KEY-----",
+    "gateway[].store_id": "team-keys",
+}
+
+
+def table_of(key: Key) -> str:
+    """The path of the table that a key stands in."""
+    return key.path.rpartition(".")[0]
+
+
+def name_of(key: Key) -> str:
+    """The key's name within its table."""
+    return key.path.rpartition(".")[2]
+
+
+def literal(value: Any) -> str:
+    """A value as TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {literal(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    return json.dumps(value)
+
+
+def example(of: Iterable[Key], head: str) -> str:
+    """A table in which every key is set."""
+    lines = [head] if head else []
+    for key in of:
+        value = EXAMPLES.get(key.path, key.default)
+        if value is None:
+            raise LookupError(f"`{key.path}` has no default; give an example in {Path(__file__).name}")
+        lines.append(f"{name_of(key)} = {literal(value)}")
+    return "\n".join(lines)
+
+
+def entry(key: Key) -> str:
+    """One key as an item of a definition list."""
+    text = re.sub(r"`([^`]+)`", r"``\1``", key.text)
+    expects = re.sub(r"`([^`]+)`", r"``\1``", key.expects)
+    default = "Required." if key.required else "Absent by default." if key.default is None else ""
+    default = default or f"Default: ``{literal(key.default)}``."
+    environment = f" Variable: ``{key.environment}``." if key.environment else ""
+    return f"``{name_of(key)}``\n    {text}\n\n    {expects[0].upper()}{expects[1:]}. {default}{environment}\n"
+
+
+def reference(of: Iterable[Key]) -> str:
+    """The part of the page below the mark."""
+    parts = []
+    for table, group in itertools.groupby(of, table_of):
+        members = list(group)
+        head, title, purpose = TABLES[table]
+        code = "".join(f"    {line}\n" for line in example(members, head).splitlines())
+        title = f"{title}: ``{head}``" if head else title
+        entries = "\n".join(entry(key) for key in members)
+        parts.append(f"{title}\n{'-' * len(title)}\n\n{purpose}\n\n{entries}\n.. code-block:: toml\n\n{code}")
+    return "\n".join(parts)
+
+
+def page() -> str:
+    """The whole page: what was written by hand, and the reference."""
+    by_hand = PAGE.read_text().partition(MARK)[0]
+    return f"{by_hand}{MARK}\n\n{reference(keys())}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
