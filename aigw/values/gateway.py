@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-GatewayName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+# `\Z`, because `$` would let a line end through.
+GatewayName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 

@@ -1,0 +1,12 @@
+"""Moments as texts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utc_text(ms: int) -> str:
+    """A moment as ISO 8601 in UTC, with milliseconds: `2026-11-23T15:05:48.123Z`."""
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,69 @@
+"""A control socket with a gateway's worth of calls behind it, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import execute
+from twisted.internet.threads import deferToThread
+
+from aigw.controls.token_file import TokenFile
+from aigw.controls.tokens import Tokens
+from aigw.errors import StorageUnavailable
+from aigw.management.control_client import ControlClient
+from aigw.management.control_socket import ControlSocket
+from aigw.management.internal_api import InternalAPI, Management
+from aigw.management.log_calls import LogCalls
+from aigw.management.token_calls import TokenCalls
+from aigw.serving.http import Server
+from aigw.serving.limits import HttpLimits
+from aigw.serving.wheel import Wheel
+from aigw.values.ids import id_text
+
+NOW_MS = 1_800_000_000_000
+LOG_IDS = [bytes([1, 0x8F]) + bytes([number]) * 14 for number in range(9, 0, -1)]
+
+
+class Control:
+    """
+    Listens on a data folder's control socket.
+
+    Args:
+        data_dir: Where the socket and the tokens are.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
+        self.data_dir = data_dir
+        self.database_away = False
+        self.tokens = Tokens(TokenFile(data_dir / "tokens.json", execute), lambda: NOW_MS)
+        self.doctor: Callable[[], Awaitable[object]] = self._healthy
+        management = Management(
+            tokens=TokenCalls(self.tokens, lambda: NOW_MS),
+            logs=LogCalls(self._list_logs, self._show_log),
+            about=lambda: {"version": "0", "listen": ["http://127.0.0.1:1"]},
+            doctor=self._run_doctor,
+        )
+        limits = HttpLimits(connections=10, body_bytes=4_096)
+        self.socket = ControlSocket(reactor, data_dir, Server(InternalAPI(management), reactor, Wheel(reactor), limits))
+
+    async def call(self, method: str, path: str, body: object = None) -> Any:
+        """What the command gets for a call."""
+        return await deferToThread(ControlClient(self.data_dir).call, method, path, body)
+
+    def _run_doctor(self) -> Awaitable[object]:
+        return self.doctor()
+
+    async def _healthy(self) -> object:
+        return [{"name": "ports", "ok": True, "text": "fine"}]
+
+    async def _list_logs(self, limit: int, before: bytes | None) -> list[dict[str, str]]:
+        if self.database_away:
+            raise StorageUnavailable("postgresql://me:sesame@host")
+        return [{"id": id_text(log_id)} for log_id in LOG_IDS if before is None or log_id < before][:limit]
+
+    async def _show_log(self, log_id: bytes) -> dict[str, str] | None:
+        return {"id": id_text(log_id)} if log_id in LOG_IDS else None
