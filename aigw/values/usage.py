@@ -16,6 +16,7 @@ class Usage(msgspec.Struct, frozen=True):
         tokens_out: All output tokens, reasoning included.
         cache_read: The part of `tokens_in` that the vendor read from its prompt cache.
         cache_write: The part of `tokens_in` that the vendor wrote to its prompt cache.
+        cache_write_1h: The part of `cache_write` that the vendor keeps for an hour, at a price of its own.
         estimated: True when the vendor told nothing and the numbers are a guess from the bytes.
     """
 
@@ -24,3 +25,4 @@ class Usage(msgspec.Struct, frozen=True):
     cache_read: int = 0
     cache_write: int = 0
     estimated: bool = False
+    cache_write_1h: int = 0

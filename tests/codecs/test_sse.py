@@ -98,6 +98,13 @@ class SplitTests(SynchronousTestCase):
             [Event(b"", b"1"), Event(b"", b"2"), Event(b"", b"3\n4"), Event(b"", b"5")],
         )
 
+    def test_an_event_a_chunk_with_bare_carriage_returns(self) -> None:
+        """A server that ends lines with CR alone is read right, also when each event is its own chunk."""
+        self.assertEqual(
+            parse(b"data: 1\n\n", b"data: 2\rdata: 3\n\n", b"data: 4\r\n\n"),
+            [Event(b"", b"1"), Event(b"", b"2\n3"), Event(b"", b"4")],
+        )
+
 
 class PendingTests(SynchronousTestCase):
     """A stream that stops in the middle of an event can be told from one that stops between two."""

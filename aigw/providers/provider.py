@@ -1,0 +1,179 @@
+"""A vendor as a value: where it lives, how it is asked, and how its answers are read."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from aigw.errors import InvalidField
+from aigw.providers.answers import AnswerReader, reader_for
+from aigw.providers.families import Family, family_of
+from aigw.providers.headers import outgoing
+from aigw.providers.paths import HOST_LABEL, Form, fill, split_endpoint
+from aigw.providers.request import model_of_body, model_of_query
+from aigw.values.record import TEXT_CHARS
+from aigw.values.step import Headers
+
+# Applications use a handful of endpoints over and over.
+ADDRESSES_KEPT = 256
+
+_CLOUDFLARE_ACCOUNT = re.compile(r"[0-9a-f]{32}")
+
+
+@attrs.frozen
+class Provider:
+    """
+    One vendor's API. Data first; a vendor that differs says so in its own file.
+
+    Attributes:
+        slug: As clients write it.
+        base_url: Address that paths are put behind, without a trailing slash. May hold `{names}` of the forms; one in
+            the host is held to a single label of a host name.
+        credentials: Lower-case names of the headers that carry the vendor's credential.
+        forms: Ways to write a path that differ from the vendor's own; the first that fits is taken, none is needed.
+        family: Of the answers on the vendor's main address.
+        prices: Id of the vendor in `genai-prices`, empty when it has no prices by token.
+        aliases: Other slugs, such as the prefix in a unified model name.
+        model_pattern: Regular expression whose first group finds the model in a path, empty when bodies name it.
+        done_mark: False for a vendor that may end an OpenAI-style stream without `[DONE]`; a finish reason then counts.
+        target_header: Name of a header that gives the whole address, empty when the vendor has none.
+        target_hosts: The hosts (and their subdomains) that such an address may name.
+        fixed: Headers of every request: the vendor's own and the operator's.
+        account: The account at the vendor, for a `{account}` in the base address.
+        overridden: Whether the operator set another base address.
+    """
+
+    slug: str
+    base_url: str
+    credentials: tuple[bytes, ...] = (b"authorization",)
+    forms: tuple[Form, ...] = ()
+    family: Family = "generic"
+    prices: str = ""
+    aliases: tuple[str, ...] = ()
+    model_pattern: str = ""
+    done_mark: bool = True
+    target_header: bytes = b""
+    target_hosts: tuple[str, ...] = ()
+    # The operator's headers may hold keys.
+    fixed: Headers = attrs.field(default=(), repr=False)
+    account: str = ""
+    overridden: bool = False
+    _known: dict[tuple[str, str], bytes] = attrs.field(init=False, factory=dict, eq=False, repr=False)
+
+    # Where a request goes -------------------------------------------------------------------------------------------
+
+    def address(self, endpoint: str, headers: Headers = (), account: str = "") -> bytes:
+        """
+        The address of an endpoint.
+
+        Args:
+            endpoint: Path below the provider, perhaps with a query string, as the client wrote it.
+            headers: Of the step; only fal's `x-fal-target-url` matters.
+            account: Of the gateway's address; used where a vendor wants one, no other is configured and it looks like
+                the vendor's.
+        Returns:
+            An absolute URL in ASCII. Its host is the provider's, whatever the request holds.
+        Raises:
+            InvalidField: The endpoint is no path below this provider.
+        """
+        if self.target_header:
+            for name, value in headers:
+                if name.lower() == self.target_header:
+                    return self._target(value)
+        known = self._known.get((endpoint, account))
+        if known is not None:
+            return known
+        url = self._joined(*split_endpoint(endpoint), account)
+        # Query strings may hold keys, and differ from request to request.
+        if "?" not in endpoint:
+            if len(self._known) >= ADDRESSES_KEPT:
+                self._known.clear()
+            self._known[endpoint, account] = url
+        return url
+
+    def _joined(self, path: str, query: str, account: str) -> bytes:
+        base, values = self.base_url, {}
+        for form in self.forms:
+            found = form.match(path)
+            # The operator's own server has all forms of a path below one address.
+            if found is not None and not (form.base_url and self.overridden):
+                base, values, path = form.base_url or base, found, fill(form.upstream, found)
+                break
+        if "{account}" in base:
+            values = values | {"account": self._account(account)}
+        return _url(fill(base, _host_labels(base, values)), path, query)
+
+    def _account(self, hint: str) -> str:
+        if self.account:
+            return self.account
+        if _CLOUDFLARE_ACCOUNT.fullmatch(hint):
+            return hint
+        raise InvalidField(f"{self.slug} needs an account: set account in [providers.{self.slug}]")
+
+    def _target(self, value: bytes) -> bytes:
+        """The address that a target header names, held to the vendor's hosts."""
+        try:
+            target = urlsplit(value.decode("ascii"))
+            # Neither user name nor port, and nothing that two parsers might read differently.
+            plain = target.scheme == "https" and target.netloc == target.hostname and b"#" not in value
+        except ValueError:
+            plain = False
+        if not plain or not any(f".{target.netloc}".endswith(f".{host}") for host in self.target_hosts):
+            raise InvalidField(f"{self.target_header.decode()} must be an https address of {self.slug}")
+        path, query = split_endpoint(f"{target.path}?{target.query}" if target.query else target.path)
+        return _url(self.base_url if self.overridden else f"https://{target.netloc}", path, query)
+
+    # What is sent, and how the answer is read -----------------------------------------------------------------------
+
+    def headers(self, sent: Headers) -> Headers:
+        """
+        The headers that go to the vendor.
+
+        Args:
+            sent: Of the step.
+        Raises:
+            InvalidField: A name or value cannot be sent.
+        """
+        return outgoing(sent, self.fixed, self.credentials, self.target_header)
+
+    def model(self, query: bytes, endpoint: str) -> str:
+        """
+        The model that a request names, for the log.
+
+        Args:
+            query: The request's body.
+            endpoint: As in `address`.
+        Returns:
+            Its name as written in the path or the body, empty when neither names one.
+        """
+        path, _, arguments = endpoint.partition("?")
+        if self.model_pattern:
+            found = re.search(self.model_pattern, path.strip("/"))
+            if found is not None:
+                return unquote(found[1])[:TEXT_CHARS]
+        return model_of_body(query) or model_of_query(arguments)
+
+    def reader(self, endpoint: str = "") -> AnswerReader:
+        """
+        A reader for one answer.
+
+        Args:
+            endpoint: As in `address`; it tells what wording the answer has. Empty: that of the main address.
+        """
+        return reader_for(family_of(endpoint.partition("?")[0], self.family), self.done_mark)
+
+
+def _host_labels(base: str, values: dict[str, str]) -> dict[str, str]:
+    """See that every value that becomes part of the host is one label of a host name."""
+    host = base.partition("://")[2].partition("/")[0]
+    for name, value in values.items():
+        if f"{{{name}}}" in host and not HOST_LABEL.fullmatch(value):
+            raise InvalidField(f"endpoint: the {name} must be 1 to 63 of a-z, 0-9 and '-'")
+    return values
+
+
+def _url(base: str, path: str, query: str) -> bytes:
+    url = f"{base}/{path}" if path else base
+    return (f"{url}?{query}" if query else url).encode("ascii")

@@ -1,0 +1,122 @@
+"""All providers that a client may name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+
+import attrs
+
+from aigw.errors import ConfigurationError, InvalidProvider
+from aigw.providers.custom import PREFIX, SLUG, custom_provider
+from aigw.providers.provider import Provider
+from aigw.providers.settings import ProviderSettings
+
+# Slug or alias -> module of this package. Names only: a vendor's module is imported when somebody asks for it.
+MODULES: Mapping[str, str] = {
+    "anthropic": "anthropic",
+    "azure": "azure",
+    "azure-openai": "azure_openai",
+    "baseten": "baseten",
+    "cartesia": "cartesia",
+    "cerebras": "cerebras",
+    "cohere": "cohere",
+    "deepgram": "deepgram",
+    "deepseek": "deepseek",
+    "elevenlabs": "elevenlabs",
+    "fal": "fal",
+    "fireworks": "fireworks",
+    "google-ai-studio": "google_ai_studio",
+    "grok": "grok",
+    "xai": "grok",
+    "groq": "groq",
+    "huggingface": "huggingface",
+    "ideogram": "ideogram",
+    "mistral": "mistral",
+    "openai": "openai",
+    "openrouter": "openrouter",
+    "parallel": "parallel",
+    "perplexity-ai": "perplexity",
+    "perplexity": "perplexity",
+    "replicate": "replicate",
+    "sandbox": "sandbox",
+    "workers-ai": "workers_ai",
+}
+
+SLUG_CHARS = 64
+
+
+class ProviderTable:
+    """
+    Finds providers by their slug.
+
+    Args:
+        overrides: The operator's settings by slug; a `custom-...` slug makes a provider.
+    Raises:
+        ConfigurationError: With every mistake among the settings.
+    """
+
+    def __init__(self, overrides: Mapping[str, ProviderSettings] | None = None) -> None:
+        overrides = overrides or {}
+        problems = [problem for slug in overrides for problem in _problems(slug, overrides[slug])]
+        if problems:
+            raise ConfigurationError(problems)
+        self._overrides = {_canonical(slug): settings for slug, settings in overrides.items()}
+        self._found: dict[str, Provider] = {}
+
+    def lookup(self, slug: str) -> Provider:
+        """
+        The provider of a slug or alias.
+
+        Raises:
+            InvalidProvider: There is none; the text names the nearest slug.
+        """
+        found = self._found.get(slug)
+        if found is None:
+            # Only what exists is kept, so that no client can fill the table.
+            found = self._found[slug] = self._made(slug)
+        return found
+
+    def _made(self, slug: str) -> Provider:
+        settings = self._overrides.get(_canonical(slug))
+        if slug.startswith(PREFIX) and settings is not None and settings.base_url:
+            provider = custom_provider(slug, settings.base_url.rstrip("/"))
+        elif slug in MODULES:
+            provider = import_module(f"aigw.providers.{MODULES[slug]}").PROVIDER
+        else:
+            raise InvalidProvider(_unknown(slug, tuple(MODULES)))
+        if settings is None:
+            return provider
+        base_url = settings.base_url.rstrip("/") if settings.base_url else provider.base_url
+        return attrs.evolve(
+            provider,
+            base_url=base_url,
+            fixed=provider.fixed + settings.fixed,
+            account=settings.account,
+            overridden=settings.base_url is not None,
+        )
+
+
+def _canonical(slug: str) -> str:
+    """An alias and its slug have one module, and so one entry of settings."""
+    return MODULES.get(slug, slug)
+
+
+def _unknown(slug: str, known: tuple[str, ...]) -> str:
+    """What to say of a slug that is not in the table. Custom ones are no one's business but their owner's."""
+    near = difflib.get_close_matches(slug[:SLUG_CHARS].lower(), known, n=1)
+    return f"{slug[:SLUG_CHARS]!r} is not known here" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _problems(slug: str, settings: ProviderSettings) -> list[str]:
+    key = f"providers.{slug[:SLUG_CHARS]}"
+    found = [f"{key}.{problem}" for problem in settings.problems()]
+    if slug.startswith(PREFIX):
+        if not SLUG.fullmatch(slug):
+            found.append(f"{key}: a custom slug is custom- and up to 57 of a-z, 0-9 and '-'")
+        if settings.base_url is None:
+            found.append(f"{key}.base_url: a custom provider needs one")
+    elif slug not in MODULES:
+        found.append(f"{key}: {_unknown(slug, tuple(MODULES))}; a provider of your own is called custom-...")
+    return found

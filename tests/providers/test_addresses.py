@@ -1,0 +1,259 @@
+"""Every provider and every way to write its paths, as section 3.4 of the gateway's wire lists them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from aigw.errors import InvalidField
+from aigw.providers.provider import Provider
+from aigw.providers.settings import ProviderSettings
+from aigw.providers.table import MODULES, ProviderTable
+from aigw.values.step import Headers
+
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+GEMINI = "v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse"
+
+# slug, endpoint as clients write it, address of the vendor.
+ADDRESSES = (
+    ("openai", "chat/completions", "https://api.openai.com/v1/chat/completions"),
+    ("openai", "/chat/completions", "https://api.openai.com/v1/chat/completions"),
+    ("openai", "v1/chat/completions", "https://api.openai.com/v1/chat/completions"),
+    ("openai", "responses", "https://api.openai.com/v1/responses"),
+    ("openai", "v1/responses", "https://api.openai.com/v1/responses"),
+    ("openai", "", "https://api.openai.com/v1"),
+    ("anthropic", "v1/messages", "https://api.anthropic.com/v1/messages"),
+    ("anthropic", "v1/messages?beta=true", "https://api.anthropic.com/v1/messages?beta=true"),
+    ("google-ai-studio", GEMINI, f"https://generativelanguage.googleapis.com/{GEMINI}"),
+    (
+        "google-ai-studio",
+        "v1/models/gemini-2.5-flash:generateContent",
+        "https://generativelanguage.googleapis.com/v1/models/gemini-2.5-flash:generateContent",
+    ),
+    (
+        "workers-ai",
+        "@cf/meta/llama-3.1-8b-instruct",
+        f"https://api.cloudflare.com/client/v4/accounts/{ACCOUNT}/ai/run/@cf/meta/llama-3.1-8b-instruct",
+    ),
+    (
+        "workers-ai",
+        "run/@cf/meta/llama-3.1-8b-instruct",
+        f"https://api.cloudflare.com/client/v4/accounts/{ACCOUNT}/ai/run/@cf/meta/llama-3.1-8b-instruct",
+    ),
+    (
+        "workers-ai",
+        "v1/chat/completions",
+        f"https://api.cloudflare.com/client/v4/accounts/{ACCOUNT}/ai/v1/chat/completions",
+    ),
+    ("workers-ai", "v1/embeddings", f"https://api.cloudflare.com/client/v4/accounts/{ACCOUNT}/ai/v1/embeddings"),
+    ("groq", "chat/completions", "https://api.groq.com/openai/v1/chat/completions"),
+    ("groq", "openai/v1/chat/completions", "https://api.groq.com/openai/v1/chat/completions"),
+    ("grok", "chat/completions", "https://api.x.ai/v1/chat/completions"),
+    ("grok", "v1/chat/completions", "https://api.x.ai/v1/chat/completions"),
+    ("grok", "v1/messages", "https://api.x.ai/v1/messages"),
+    ("mistral", "v1/chat/completions", "https://api.mistral.ai/v1/chat/completions"),
+    ("deepseek", "chat/completions", "https://api.deepseek.com/chat/completions"),
+    ("perplexity-ai", "chat/completions", "https://api.perplexity.ai/chat/completions"),
+    ("perplexity", "chat/completions", "https://api.perplexity.ai/chat/completions"),
+    ("cerebras", "chat/completions", "https://api.cerebras.ai/v1/chat/completions"),
+    ("cerebras", "v1/chat/completions", "https://api.cerebras.ai/v1/chat/completions"),
+    ("cohere", "v1/chat", "https://api.cohere.com/v1/chat"),
+    ("cohere", "v2/chat", "https://api.cohere.com/v2/chat"),
+    ("openrouter", "v1/chat/completions", "https://openrouter.ai/api/v1/chat/completions"),
+    ("openrouter", "chat/completions", "https://openrouter.ai/api/v1/chat/completions"),
+    ("huggingface", "gpt2", "https://router.huggingface.co/hf-inference/models/gpt2"),
+    ("huggingface", "bigcode/starcoder", "https://router.huggingface.co/hf-inference/models/bigcode/starcoder"),
+    ("huggingface", "v1/chat/completions", "https://router.huggingface.co/v1/chat/completions"),
+    ("replicate", "predictions", "https://api.replicate.com/v1/predictions"),
+    ("replicate", "v1/predictions", "https://api.replicate.com/v1/predictions"),
+    ("fal", "fal-ai/fast-lcm-diffusion", "https://fal.run/fal-ai/fast-lcm-diffusion"),
+    ("ideogram", "v1/ideogram-v3/generate", "https://api.ideogram.ai/v1/ideogram-v3/generate"),
+    ("cartesia", "tts/bytes", "https://api.cartesia.ai/tts/bytes"),
+    ("elevenlabs", "v1/text-to-speech/abc/stream", "https://api.elevenlabs.io/v1/text-to-speech/abc/stream"),
+    ("deepgram", "v1/listen?model=nova-3", "https://api.deepgram.com/v1/listen?model=nova-3"),
+    ("baseten", "v1/chat/completions", "https://inference.baseten.co/v1/chat/completions"),
+    ("baseten", "model/abc123", "https://model-abc123.api.baseten.co/production/predict"),
+    (
+        "baseten",
+        "model/abc123/environments/staging/predict",
+        "https://model-abc123.api.baseten.co/environments/staging/predict",
+    ),
+    ("parallel", "v1/tasks/runs", "https://api.parallel.ai/v1/tasks/runs"),
+    ("parallel", "v1beta/search", "https://api.parallel.ai/v1beta/search"),
+    ("parallel", "v1beta/findall/ingest", "https://api.parallel.ai/v1beta/findall/ingest"),
+    ("fireworks", "chat/completions", "https://api.fireworks.ai/inference/v1/chat/completions"),
+    (
+        "azure-openai",
+        "my-res/gpt-4o/chat/completions?api-version=2024-10-21",
+        "https://my-res.openai.azure.com/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+    ),
+    ("azure", "my-res/anthropic/v1/messages", "https://my-res.services.ai.azure.com/anthropic/v1/messages"),
+    ("sandbox", "chat/completions", "sandbox://local/chat/completions"),
+    ("sandbox", "v1/chat/completions", "sandbox://local/chat/completions"),
+)
+
+TRICKS = (
+    "../../admin",
+    "v1/..",
+    "v1/./chat",
+    "v1/%2e%2e/admin",
+    "v1/%2E./admin",
+    "v1/%252e%252e/admin",
+    "v1/..;x/admin",
+    "v1/..%2fadmin",
+    "//evil.example/x",
+    "///evil.example",
+    "v1//chat",
+    "%2f%2fevil.example",
+    "\\\\evil.example",
+    "v1\\..\\admin",
+    "v1/%5c..%5cadmin",
+    "v1/chat#fragment",
+    "v1/chat%23fragment",
+    "v1/chat%3fkey=1",
+    "@evil.example/",
+    "user:pw@evil.example/",
+    "https://evil.example/v1",
+    "HTTPS://evil.example",
+    "http:/evil.example",
+    "v1/chat\r\nHost: evil.example",
+    "v1/chat%0d%0aHost: evil.example",
+    "v1/chat?x=1\r\nHost: evil.example",
+    "v1/\x00",
+    "v1/%00",
+    "v1/\x7f",
+    "v1/\ud800",
+    "v1/aigw_secret",
+    "x" * 9000,
+)
+
+
+def refused(provider: Provider, endpoint: str, headers: Headers = ()) -> bool:
+    """Whether a provider refuses an endpoint."""
+    try:
+        provider.address(endpoint, headers, ACCOUNT)
+    except InvalidField:
+        return True
+    return False
+
+
+class AddressTests(SynchronousTestCase):
+    """What a client writes reaches the vendor's own path."""
+
+    def setUp(self) -> None:
+        self.table = ProviderTable()
+
+    def test_every_form(self) -> None:
+        """Each documented way to write a path arrives where the vendor has it."""
+        for slug, endpoint, expected in ADDRESSES:
+            address = self.table.lookup(slug).address(endpoint, account=ACCOUNT)
+            self.assertEqual(address, expected.encode(), (slug, endpoint))
+
+    def test_every_provider_has_an_address_here(self) -> None:
+        """No provider of the table is left out of the list above."""
+        self.assertEqual({slug for slug, _, _ in ADDRESSES} | {"xai"}, set(MODULES))
+
+    def test_an_address_asked_twice_is_the_same(self) -> None:
+        """The second request for an endpoint goes where the first went, also for another account."""
+        workers = self.table.lookup("workers-ai")
+        first = workers.address("@cf/a/b", account=ACCOUNT)
+        self.assertEqual(workers.address("@cf/a/b", account=ACCOUNT), first)
+        self.assertIn(b"f" * 32, workers.address("@cf/a/b", account="f" * 32))
+
+    def test_unusual_characters_are_encoded(self) -> None:
+        """Spaces and letters beyond ASCII are percent-encoded; what is encoded already stays."""
+        address = self.table.lookup("mistral").address("v1/files/über uns%20x?q=é ü&n=[1]")
+        self.assertEqual(address, b"https://api.mistral.ai/v1/files/%C3%BCber%20uns%20x?q=%C3%A9%20%C3%BC&n=[1]")
+
+    def test_an_at_sign_within_the_path_passes(self) -> None:
+        """Version marks such as `model@latest` are no trick."""
+        address = self.table.lookup("replicate").address("models/a/b@latest")
+        self.assertEqual(address, b"https://api.replicate.com/v1/models/a/b@latest")
+
+
+class TrickTests(SynchronousTestCase):
+    """No path leads away from the provider."""
+
+    def test_tricks_are_refused(self) -> None:
+        """Each attempt to leave the base address ends in a clear error, for every provider."""
+        table = ProviderTable({"custom-mine": ProviderSettings(base_url="http://127.0.0.1:9/base")})
+        for slug in (*MODULES, "custom-mine"):
+            passed = [endpoint for endpoint in TRICKS if not refused(table.lookup(slug), endpoint)]
+            self.assertEqual(passed, [], slug)
+
+    def test_host_forming_segments_are_one_label(self) -> None:
+        """An Azure resource or a Baseten model cannot name another host."""
+        table = ProviderTable()
+        for label in ("evil.example", "a_b", "UPPER", "x" * 64, "a%2eb", "a@b", "a:1", "é", "{resource}"):
+            for slug, endpoint in (
+                ("azure-openai", f"{label}/gpt-4o/chat/completions"),
+                ("azure", f"{label}/anthropic/v1/messages"),
+                ("baseten", f"model/{label}"),
+            ):
+                self.assertTrue(refused(table.lookup(slug), endpoint), (slug, label))
+
+    def test_an_azure_path_without_its_parts_is_refused(self) -> None:
+        """A path that names no resource gets an error that says so."""
+        error = self.assertRaises(InvalidField, ProviderTable().lookup("azure-openai").address, "completions")
+        self.assertIn("resource", error.message)
+
+    def test_gateway_tokens_never_reach_the_address(self) -> None:
+        """A query argument that holds a token of the gateway is left out; others stay."""
+        google = ProviderTable().lookup("google-ai-studio")
+        address = google.address("v1beta/models?key=aigw_secret&pageSize=5")
+        self.assertEqual(address, b"https://generativelanguage.googleapis.com/v1beta/models?pageSize=5")
+        self.assertIn(b"key=xaigw_is_fine", google.address("v1beta/models?key=xaigw_is_fine"))
+
+    def test_workers_ai_wants_a_cloudflare_account(self) -> None:
+        """Without a Cloudflare account the error names the setting; the gateway's own account does not pass for one."""
+        error = self.assertRaises(
+            InvalidField, ProviderTable().lookup("workers-ai").address, "@cf/meta/llama", account="local"
+        )
+        self.assertIn("[providers.workers-ai]", error.message)
+        configured = ProviderTable({"workers-ai": ProviderSettings(account="f" * 32)})
+        self.assertIn(b"f" * 32, configured.lookup("workers-ai").address("@cf/meta/llama", account="local"))
+
+
+class FalTargetTests(SynchronousTestCase):
+    """fal's client may name the whole address, but only one of fal's."""
+
+    def setUp(self) -> None:
+        self.fal = ProviderTable().lookup("fal")
+
+    def test_fals_hosts_pass(self) -> None:
+        """The queue and the storage of fal are reached."""
+        for target in (
+            b"https://fal.run/fal-ai/flux",
+            b"https://queue.fal.run/fal-ai/flux/requests/1/status?logs=1",
+            b"https://rest.alpha.fal.ai/storage/upload/initiate",
+        ):
+            self.assertEqual(self.fal.address("", ((b"x-fal-target-url", target),)), target)
+
+    def test_other_hosts_are_refused(self) -> None:
+        """A target elsewhere, or one in disguise, is refused."""
+        targets = (
+            b"https://evil.example/",
+            b"http://fal.run/x",
+            b"https://fal.run.evil.example/",
+            b"https://evilfal.run/",
+            b"https://fal.run@evil.example/",
+            b"https://user:pw@fal.run/",
+            b"https://fal.run:8443/",
+            b"https://fal.run\\@evil.example/",
+            b"https://fal.run/../x",
+            b"https://fal.run#@evil.example/x",
+            b"https://FAL.run%2eevil.example/",
+            b"//fal.run/x",
+            b"fal.run/x",
+            b"",
+            b"https://[::1]/",
+            b"https://[/",
+            b"\xff",
+        )
+        passed = [target for target in targets if not refused(self.fal, "x", ((b"x-fal-target-url", target),))]
+        self.assertEqual(passed, [])
+
+    def test_an_overridden_address_keeps_the_host(self) -> None:
+        """Where the operator sent fal to a server of their own, a target gives the path only."""
+        table = ProviderTable({"fal": ProviderSettings(base_url="http://127.0.0.1:9")})
+        address = table.lookup("fal").address("", ((b"x-fal-target-url", b"https://queue.fal.run/a?b=1"),))
+        self.assertEqual(address, b"http://127.0.0.1:9/a?b=1")

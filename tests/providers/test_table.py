@@ -1,0 +1,111 @@
+"""Which providers there are, and what an operator may change of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import aigw
+from aigw.errors import ConfigurationError, InvalidProvider
+from aigw.providers.settings import ProviderSettings
+from aigw.providers.table import MODULES, ProviderTable
+
+
+class LookupTests(SynchronousTestCase):
+    """Providers are found by their slug."""
+
+    def test_every_entry_leads_to_its_provider(self) -> None:
+        """Each slug of the table finds a provider that calls itself so, or has it as an alias."""
+        table = ProviderTable()
+        for slug in MODULES:
+            provider = table.lookup(slug)
+            self.assertIn(slug, (provider.slug, *provider.aliases))
+            for alias in provider.aliases:
+                self.assertEqual(MODULES[alias], MODULES[provider.slug])
+
+    def test_unknown_slugs_are_refused_with_a_hint(self) -> None:
+        """A misspelt provider gets the nearest one named; custom ones are not given away."""
+        table = ProviderTable({"custom-secret": ProviderSettings(base_url="http://127.0.0.1:9")})
+        error = self.assertRaises(InvalidProvider, table.lookup, "antropic")
+        self.assertIn("'anthropic'", error.message)
+        for slug in ("custom-secre", "", "OpenAI", "azure_openai", "../openai", "x" * 100_000, "table"):
+            error = self.assertRaises(InvalidProvider, table.lookup, slug)
+            self.assertNotIn("custom-secret", error.message)
+            self.assertLess(len(error.message), 200)
+
+    def test_vendors_are_imported_when_asked_for(self) -> None:
+        """A gateway that serves one vendor does not load the files of the others."""
+        code = (
+            "import sys; from aigw.providers.table import ProviderTable; ProviderTable().lookup('openai');"
+            "print(sorted({'aigw.providers.openai', 'aigw.providers.groq', 'genai_prices'}.intersection(sys.modules)))"
+        )
+        root = {"PYTHONPATH": str(Path(aigw.__file__).parents[1])}
+        command = [sys.executable, "-c", code]
+        printed = subprocess.run(command, env=root, capture_output=True, text=True, check=True).stdout
+        self.assertEqual(printed.strip(), "['aigw.providers.openai']")
+
+
+class OverrideTests(SynchronousTestCase):
+    """The operator's word on providers."""
+
+    def test_a_base_url_keeps_the_path_rules(self) -> None:
+        """A vendor's address can be replaced, by plain http as well; its ways to write paths stay."""
+        table = ProviderTable(
+            {
+                "openai": ProviderSettings(base_url="http://127.0.0.1:9/v1/"),
+                "azure-openai": ProviderSettings(base_url="http://[::1]:9"),
+                "baseten": ProviderSettings(base_url="http://10.0.0.1"),
+            }
+        )
+        for slug, endpoint, expected in (
+            ("openai", "v1/chat/completions", b"http://127.0.0.1:9/v1/chat/completions"),
+            ("azure-openai", "res/dep/chat/completions", b"http://[::1]:9/openai/deployments/dep/chat/completions"),
+            ("baseten", "model/abc", b"http://10.0.0.1/model/abc"),
+        ):
+            self.assertEqual(table.lookup(slug).address(endpoint), expected)
+
+    def test_custom_providers_come_from_the_configuration(self) -> None:
+        """A model server of one's own is reached below its address, with the configured headers."""
+        settings = ProviderSettings(base_url="http://10.0.0.7:8000/api", headers={"X-Team": "red"})
+        provider = ProviderTable({"custom-vllm": settings}).lookup("custom-vllm")
+        self.assertEqual(provider.slug, "custom-vllm")
+        self.assertEqual(provider.address("v1/chat/completions"), b"http://10.0.0.7:8000/api/v1/chat/completions")
+        self.assertIn((b"x-team", b"red"), provider.headers(()))
+
+    def test_an_alias_and_its_slug_share_settings(self) -> None:
+        """Settings under the one name hold for the other."""
+        table = ProviderTable({"perplexity": ProviderSettings(base_url="http://127.0.0.1:9")})
+        self.assertEqual(table.lookup("perplexity-ai").address("x"), b"http://127.0.0.1:9/x")
+
+    def test_all_mistakes_are_told_at_once(self) -> None:
+        """Each wrong key is named with its path, and no header's value is repeated."""
+        wrong = {
+            "custom-a": ProviderSettings(),
+            "custom-B": ProviderSettings(base_url="https://ok.example"),
+            "opnai": ProviderSettings(base_url="https://ok.example"),
+            "openai": ProviderSettings(base_url="ftp://x"),
+            "mistral": ProviderSettings(base_url="https://user:hunter2@x"),
+            "groq": ProviderSettings(base_url="https://x/?a=1"),
+            "grok": ProviderSettings(base_url="https://x y/"),
+            "cohere": ProviderSettings(base_url="https://x:99999"),
+            "fal": ProviderSettings(headers={"a b": "hunter2"}),
+            "deepseek": ProviderSettings(headers={"authorization": "Bearer hunter2\r\nx: y"}),
+            "cerebras": ProviderSettings(headers={"Host": "hunter2"}),
+            "ideogram": ProviderSettings(headers={"api-key": "aigw_hunter2"}),
+        }
+        problems = self.assertRaises(ConfigurationError, ProviderTable, wrong).problems
+        self.assertEqual(len(problems), len(wrong), problems)
+        for slug in wrong:
+            self.assertTrue(any(problem.startswith(f"providers.{slug}") for problem in problems), slug)
+        self.assertTrue(any("did you mean 'openai'" in problem for problem in problems))
+        self.assertNotIn("hunter2", "\n".join(problems))
+
+    def test_representations_hide_header_values(self) -> None:
+        """A key among the configured headers does not show in a log of the settings or of the provider."""
+        settings = ProviderSettings(headers={"authorization": "Bearer sk-fake"})
+        provider = ProviderTable({"openai": settings}).lookup("openai")
+        self.assertNotIn("sk-fake", repr(settings) + repr(provider))
+        self.assertIn((b"authorization", b"Bearer sk-fake"), provider.headers(()))
