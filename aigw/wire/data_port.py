@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -58,6 +59,7 @@ class DataPort:
     utc_ms: Callable[[], int]
     refused: Callable[[GatewayError], None]
     sessions: set[UniversalSession] = attrs.field(factory=set)
+    _emptied: list[Deferred[None]] = attrs.field(factory=list)
 
     def resource(self) -> Resource:
         """The root of the port's HTTP server."""
@@ -67,6 +69,24 @@ class DataPort:
         """Close every session as soon as nothing runs on it."""
         for session in list(self.sessions):
             session.drain()
+
+    def gone(self, session: UniversalSession) -> None:
+        """A session's connection is lost."""
+        self.sessions.discard(session)
+        if not self.sessions:
+            waiting = list(self._emptied)
+            self._emptied.clear()
+            for done in waiting:
+                done.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when no session is left; may be cancelled."""
+        done: Deferred[None] = Deferred(self._emptied.remove)
+        if self.sessions:
+            self._emptied.append(done)
+        else:
+            done.callback(None)
+        return done
 
     def close_token(self, token_id: str) -> None:
         """Close the sessions that a revoked token opened."""
@@ -120,7 +140,7 @@ class _Root(Resource):
             user_agent=(request.getHeader(b"user-agent") or b"").decode("utf-8", "replace"),
             settings=_settings(request),
             subprotocol=select_subprotocol(offered),
-            gone=port.sessions.discard,
+            gone=port.gone,
         )
         port.sessions.add(session)
         port.sockets.upgrade(request, session)

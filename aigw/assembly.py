@@ -1,0 +1,337 @@
+"""
+The composition root: the only file that knows every concrete class.
+
+A node boots in the order of `Node.boot` and drains in the opposite order. Each is one coroutine, so that nothing starts
+before what it stands on, and nothing stops while something stands on it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from aigw import __version__
+from aigw.controls.master_key import ensure_master_key
+from aigw.controls.token_file import TokenFile
+from aigw.controls.token_sync import CHANNEL, TokenSync
+from aigw.controls.tokens import Tokens
+from aigw.dispatch.dispatcher import Dispatcher
+from aigw.dispatch.exchange import Parts
+from aigw.dispatch.gateways import Gateways
+from aigw.errors import AigwError, StorageUnavailable
+from aigw.logs.search import list_logs, show_log
+from aigw.logs.service import LogService
+from aigw.management.checks import Doctor
+from aigw.management.control_socket import ControlSocket
+from aigw.management.internal_api import InternalAPI, Management
+from aigw.management.log_calls import LogCalls
+from aigw.management.token_calls import TokenCalls
+from aigw.operations.metrics import Metrics
+from aigw.operations.resource import Operations
+from aigw.providers.pricing import Prices
+from aigw.providers.table import ProviderTable
+from aigw.serving.http import Server
+from aigw.serving.websocket import GatewaySocketFactory
+from aigw.serving.wheel import Wheel
+from aigw.settings import Settings
+from aigw.storage.database import Database
+from aigw.storage.dsn import read_dsn
+from aigw.storage.embedded import EmbeddedPostgres
+from aigw.storage.late import LateDatabase
+from aigw.storage.partitions import ensure_partitions
+from aigw.upstream.upstream import Upstream
+from aigw.values.ids import LogIds
+from aigw.values.token import SCOPES
+from aigw.wire.data_port import DataPort
+
+# How long the first start waits to hear whether the database knows any token.
+FIRST_TOKEN_S = 10.0
+POSTGRES_RETRY_S = 5.0
+# What is still unwritten when the drain is over is in the spool, so shipping it is worth a moment only.
+FLUSH_S = 5.0
+CLOSE_S = 2.0
+
+
+def utc_ms() -> int:
+    """The wall clock, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    """
+    One process of the gateway.
+
+    Args:
+        reactor: Runs everything.
+        settings: Of the process.
+        say: Writes to whoever started the process; the first token goes there and nowhere else.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, settings: Settings, say: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._say = say
+        self._undo: list[Callable[[], Awaitable[None]]] = []
+        self._data_ports: list[IListeningPort] = []
+        self._ready = False
+        self._draining = False
+        self._logs: LogService | None = None
+        self.addresses: list[str] = []
+
+    # Boot -----------------------------------------------------------------------------------------------------------
+
+    async def boot(self) -> None:
+        """
+        Start everything, in order; fires when the gateway serves.
+
+        Raises:
+            AigwError, OSError, CannotListenError: Why it cannot start. `drain` then stops what had started.
+        """
+        began = time.monotonic()
+        reactor, settings = self._reactor, self._settings
+        self._prepare_folder()
+        wheel = Wheel(reactor)
+        metrics = Metrics()
+        logs = self._logs = LogService(reactor, settings.data_path() / "spool", settings.spool, settings.shipper)
+        operations = Server(
+            Operations(metrics, logs.stats, self._reasons_not_ready).resource(), reactor, wheel, settings.http
+        )
+        operators = await self._listen(settings.control, operations, "http")
+
+        logs.open()
+        self._undo.append(logs.close)
+        database = self._open_database()
+        logs.ship_to(database, ensure_partitions)
+        tokens = self._open_tokens(database)
+        upstream = Upstream(reactor, wheel, settings.upstream, time.time)
+        self._undo.append(upstream.close)
+
+        providers = ProviderTable(settings.providers)
+        prices = Prices(lambda slug: providers.lookup(slug).prices, lambda: datetime.now(UTC))
+        deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
+        parts = Parts(upstream, logs.sink, prices.cost_nanousd, time.monotonic, metrics, settings.exchange)
+        dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
+        gateways = Gateways(settings.gateway)
+        sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket)
+        port = DataPort(dispatcher, gateways, tokens, sockets, utc_ms, metrics.refused)
+        tokens.on_revoked(lambda token: port.close_token(token.id))
+        metrics.watch(dispatcher=dispatcher, sockets=sockets)
+
+        management = Management(
+            TokenCalls(tokens, utc_ms),
+            LogCalls(
+                lambda limit, before: list_logs(database, limit=limit, before=before),
+                lambda log_id: show_log(database, log_id),
+            ),
+            lambda: self._about(gateways),
+            Doctor(settings.data_path(), lambda: self.addresses, database, logs.sink, logs.stats, utc_ms),
+        )
+        control = ControlSocket(
+            reactor, settings.data_path(), Server(InternalAPI(management), reactor, wheel, settings.http)
+        )
+        control.start()
+        self._undo.append(control.stop)
+
+        data = Server(port.resource(), reactor, wheel, settings.http)
+        self._undo.append(lambda: self._finish_exchanges(dispatcher, port, data))
+        applications = await self._listen(settings.listen, data, "ws", self._data_ports)
+        first_token = await self._first_token(tokens, database)
+        self._ready = True
+        self._greet(time.monotonic() - began, applications, operators, first_token)
+
+    def _prepare_folder(self) -> None:
+        folder = self._settings.data_path()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ensure_master_key(folder)
+
+    def _open_database(self) -> LateDatabase:
+        database = LateDatabase()
+        self._undo.append(database.stop)
+        if self._settings.database is not None:
+            real = Database(self._reactor, read_dsn(self._settings.database))
+            real.start()
+            database.arrived(real)
+        else:
+            postgres = EmbeddedPostgres(self._reactor, self._settings.data_path())
+            starting = Deferred.fromCoroutine(self._start_postgres(postgres, database))
+            starting.addErrback(lambda failure: failure.trap(CancelledError))
+            self._undo.insert(-1, lambda: _cancel_then(starting, postgres.stop))
+        return database
+
+    async def _start_postgres(self, postgres: EmbeddedPostgres, database: LateDatabase) -> None:
+        """Start the embedded server; whatever stands in its way, the gateway serves and its logs wait in the spool."""
+        while True:
+            try:
+                dsn = await postgres.start()
+                break
+            except (AigwError, OSError) as error:
+                self._say(f"aigateway: PostgreSQL could not be started, logs wait in the spool: {error}\n")
+                await deferLater(self._reactor, POSTGRES_RETRY_S)
+        for note in postgres.notes:
+            self._say(f"aigateway: {note}\n")
+        real = Database(self._reactor, dsn)
+        real.start()
+        database.arrived(real)
+
+    def _open_tokens(self, database: LateDatabase) -> Tokens:
+        file = TokenFile(self._settings.data_path() / "tokens.json", deferToThread)
+        tokens = Tokens(file, utc_ms)
+        sync = TokenSync(tokens, database)
+        sync.start()
+        database.listen(CHANNEL, lambda _: sync.run())
+        return tokens
+
+    async def _listen(
+        self, endpoints: tuple[str, ...], server: Server, scheme: str, ports: list[IListeningPort] | None = None
+    ) -> list[str]:
+        """Listen on every endpoint; the addresses for people, such as `ws://127.0.0.1:8787`."""
+        addresses = []
+        for endpoint in endpoints:
+            port = await serverFromString(self._reactor, endpoint).listen(server)
+            if ports is None:
+                self._undo.append(lambda port=port: _stop_listening(port))
+            else:
+                ports.append(port)
+            secure = "s" if endpoint.startswith("ssl:") else ""
+            addresses.append(f"{scheme}{secure}://{_host_and_port(port)}")
+        self.addresses += addresses
+        return addresses
+
+    async def _first_token(self, tokens: Tokens, database: LateDatabase) -> str:
+        """
+        The token of the very first start: none is there, and the database, should it be in reach, knows none either.
+
+        Returns:
+            Its text; empty when there are tokens, or nobody would read it.
+        """
+        if tokens.all() or _is_null(1):
+            return ""
+        try:
+            await self._known_tokens(database)
+        except StorageUnavailable:
+            pass
+        # `TokenSync` has read them by now, if there were any.
+        if tokens.all():
+            return ""
+        return (await tokens.create("first", SCOPES, "local", None, None)).text
+
+    async def _known_tokens(self, database: LateDatabase) -> None:
+        """Wait until the database is in reach and the tokens were compared, but not for long."""
+        deadline = time.monotonic() + FIRST_TOKEN_S
+        while not database.available and time.monotonic() < deadline:
+            await deferLater(self._reactor, 0.02)
+        await database.query("SELECT 1")
+        await deferLater(self._reactor, 0.05)
+
+    def _greet(self, took_s: float, applications: list[str], operators: list[str], token: str) -> None:
+        lines = [f"aigw {__version__} is ready ({took_s:.1f} s)"]
+        lines += [f"  applications  {address}/v1/local/default" for address in applications]
+        lines += [f"  operators     {address}  (/health, /ready, /metrics)" for address in operators]
+        lines.append(f"  data          {self._settings.data_path()}")
+        if token:
+            command = shutil.which("aigw", path=os.path.dirname(sys.argv[0])) or "aigw"
+            lines += [
+                f"  token         {token}  (every scope; shown this once)",
+                "",
+                "Paste this into a second terminal for a streamed answer:",
+                f'  {command} chat --url {applications[0]}/v1/local/default --token {token} "Tell me about tides."',
+                "",
+            ]
+        self._say("\n".join(lines) + "\n")
+
+    def _about(self, gateways: Gateways) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "addresses": self.addresses,
+            "gateways": [f"{gateway.account}/{gateway.id}" for gateway in gateways.all()],
+        }
+
+    def _reasons_not_ready(self) -> list[str]:
+        """Why a balancer should send nothing here; empty when it should."""
+        reasons = []
+        if not self._ready:
+            reasons.append("starting")
+        if self._draining:
+            reasons.append("draining")
+        if self._logs is not None and self._ready and not self._logs.sink.accepting:
+            reasons.append("the spool takes no records")
+        return reasons
+
+    # Drain ----------------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Stop everything, in the opposite order of `boot`; a step that fails does not keep the others from theirs."""
+        self._draining = True
+        while self._undo:
+            step = self._undo.pop()
+            try:
+                await step()
+            except Exception:
+                self._log.failure("a part of the gateway did not stop in order")
+
+    async def _finish_exchanges(self, dispatcher: Dispatcher, port: DataPort, server: Server) -> None:
+        """Accept nothing more, let what runs finish for `drain_s`, end the rest, and close every socket with 1001."""
+        dispatcher.draining = True
+        for listening in self._data_ports:
+            await _stop_listening(listening)
+        server.drain()
+        port.drain()
+        await self._at_most(dispatcher.when_idle(), self._settings.drain_s)
+        dispatcher.abandon_all()
+        await self._at_most(dispatcher.when_idle(), CLOSE_S)
+        await self._at_most(port.when_empty(), CLOSE_S)
+
+    async def _at_most(self, wait: Deferred[None], limit_s: float) -> None:
+        overdue = self._reactor.callLater(limit_s, wait.cancel)
+        try:
+            await wait
+        except CancelledError:
+            pass
+        finally:
+            if overdue.active():
+                overdue.cancel()
+
+    def flush_now(self) -> None:
+        """Write what the spool still holds in memory; for an exit that waits for nothing else."""
+        if self._logs is not None:
+            self._logs.flush_now()
+
+
+async def _stop_listening(port: IListeningPort) -> None:
+    stopped = port.stopListening()
+    if stopped is not None:
+        await stopped
+
+
+async def _cancel_then(running: Deferred[None], stop: Callable[[], Awaitable[None]]) -> None:
+    running.cancel()
+    await stop()
+
+
+def _host_and_port(port: IListeningPort) -> str:
+    host = port.getHost()
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host.host, host.host)  # noqa: S104  # how to reach it, not where it listens
+    return f"{f'[{name}]' if ':' in name and not name.startswith('[') else name}:{host.port}"
+
+
+def _is_null(descriptor: int) -> bool:
+    """Whether what is written there is read by nobody, as after twistd has put itself into the background."""
+    try:
+        return os.fstat(descriptor).st_rdev == os.stat(os.devnull).st_rdev
+    except OSError:
+        return True
