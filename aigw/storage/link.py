@@ -1,0 +1,327 @@
+"""
+One connection to PostgreSQL.
+
+txpostgres does the talking. What it leaves open is closed here: a statement is never cancelled (libpq's cancel blocks
+the reactor for as long as the server is frozen), every wait has a deadline that a shared timer can check, the loss of
+an idle connection is told instead of logged, and COMMIT is believed only when the server says COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import psycopg2
+from psycopg2 import errorcodes, errors
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Cooperator
+from twisted.python.failure import Failure
+from txpostgres import txpostgres
+
+from aigw.errors import AigwError, StorageUnavailable
+from aigw.storage.dsn import Dsn
+
+T = TypeVar("T")
+
+# libpq's ConnStatusType, of which psycopg2 keeps no names.
+CONNECTION_OK = 0
+
+# A statement that the server gave up, or a server that goes away or has become a read-only copy: in each case the
+# statement was no good here and now, and may be on a new connection.
+UNAVAILABLE_CODES = frozenset(
+    {
+        errorcodes.QUERY_CANCELED,
+        errorcodes.ADMIN_SHUTDOWN,
+        errorcodes.CRASH_SHUTDOWN,
+        errorcodes.CANNOT_CONNECT_NOW,
+        errorcodes.READ_ONLY_SQL_TRANSACTION,
+        errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    }
+)
+
+
+class Link:
+    """
+    A connection from `open` to `close`; it is not opened twice.
+
+    Args:
+        reactor: Its sockets, clock and name resolver.
+        answer_s: How long a statement may go unanswered.
+
+    Attributes:
+        reactor: As given.
+        deadline: When (by `reactor.seconds()`) what is waited for now is given up; None when nothing is.
+        why: Why it was closed, once it is.
+        is_open: From the answer of the server to the loss of the connection.
+    """
+
+    def __init__(self, reactor: Any, answer_s: float) -> None:
+        self.deadline: float | None = None
+        self.is_open = False
+        self.reactor = reactor
+        self._answer_s = answer_s
+        self._connection = _Connection(reactor, self._lost)
+        self._running = False
+        self.why = "the connection was closed"
+        self._closed = False
+        self._resolving: Deferred[Dsn] | None = None
+        self._after_statement: list[Callable[[], None]] = []
+        self._after_close: list[Callable[[], None]] = []
+
+    async def open(self, dsn: Dsn, connect_s: float) -> None:
+        """
+        Connect.
+
+        Args:
+            dsn: Where to.
+            connect_s: How long that may take, name look-up included.
+        Raises:
+            StorageUnavailable: There is no server, it refused, or the time is over.
+        """
+        self.deadline = self.reactor.seconds() + connect_s
+        try:
+            self._resolving = Deferred.fromCoroutine(dsn.resolved(self.reactor.nameResolver))
+            text = (await self._resolving).text
+            await _unhindered(self._connection.connect(text))
+        except Exception as error:
+            if isinstance(error, CancelledError) and not self._closed:
+                self.close()
+                raise
+            self.close(self.why)
+            raise StorageUnavailable(_text_of(error) or self.why) from None
+        self.deadline = None
+        self.is_open = True
+
+    def close(self, why: str = "the connection was closed") -> None:
+        """
+        Drop the connection at once, whatever runs on it. May be called at any time.
+
+        Args:
+            why: For the error of a statement that runs.
+        """
+        self.why = why
+        self._closed = True
+        self.is_open = False
+        self.deadline = None
+        if self._resolving is not None:
+            self._resolving.cancel()
+        self._connection.close()
+        listeners, self._after_close = self._after_close, []
+        for each in listeners:
+            each()
+
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Call once when the open connection is closed or lost."""
+        self._after_close.append(call)
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        """Call once when no statement runs, which may be now."""
+        if self._running:
+            self._after_statement.append(call)
+        else:
+            call()
+
+    def on_notify(self, heard: Callable[[str, str], None]) -> None:
+        """Call with channel and payload of every NOTIFY."""
+        self._connection.addNotifyObserver(lambda notify: heard(notify.channel, notify.payload))
+
+    async def query(
+        self, sql: str, parameters: Sequence[Any] = (), answer_s: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement; see `IDatabase.query`."""
+        cursor = self.cursor(answer_s)
+        await cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description is not None else []
+
+    async def transact(self, interaction: Callable[[Any], Awaitable[T]], answer_s: float | None = None) -> T:
+        """
+        Run a coroutine function inside a transaction; see `IDatabase.transact`.
+
+        Cancelled, it waits for the running statement and rolls back; when that fails, the connection is dropped, which
+        rolls back as well.
+        """
+        cursor = self.cursor(answer_s)
+        await cursor.execute("BEGIN")
+        try:
+            result = await interaction(cursor)
+        except BaseException:
+            await self._roll_back(cursor)
+            raise
+        await cursor.execute("COMMIT")
+        if cursor.statusmessage != "COMMIT":
+            # An error that the interaction swallowed: the server answers COMMIT with ROLLBACK, and no error.
+            raise errors.InFailedSqlTransaction("The transaction was rolled back, since a statement in it had failed")
+        return result
+
+    def cursor(self, answer_s: float | None = None) -> Cursor:
+        """A cursor, each of whose statements may take so long."""
+        if not self.is_open:
+            raise StorageUnavailable(self.why)
+        return Cursor(self, self._connection.cursor(), self._answer_s if answer_s is None else answer_s)
+
+    def run(self, cursor: Any, sql: str, parameters: Sequence[Any], answer_s: float) -> Deferred[None]:
+        """
+        Run a statement on a txpostgres cursor once the one before has ended.
+
+        Returns:
+            Its Deferred may be cancelled: then the statement runs on, unheard.
+        """
+        answer: Deferred[None] = Deferred(_run_on)
+
+        def begin() -> None:
+            if answer.called:
+                return
+            if not self.is_open:
+                answer.errback(StorageUnavailable(self.why))
+                return
+            self._running = True
+            self.deadline = self.reactor.seconds() + answer_s
+            # Without parameters, a percent sign in the text is a percent sign.
+            cursor.execute(sql, parameters or None).addBoth(self._ended, answer)
+
+        self.when_free(begin)
+        return answer
+
+    def _ended(self, result: Any, answer: Deferred[None]) -> None:
+        self._running = False
+        self.deadline = None
+        error = self._translated(cast(BaseException, result.value)) if isinstance(result, Failure) else None
+        if isinstance(error, StorageUnavailable):
+            self.close(str(error))
+        if answer.called:
+            pass
+        elif error is not None:
+            answer.errback(error)
+        else:
+            answer.callback(None)
+        while self._after_statement and not self._running:
+            self._after_statement.pop(0)()
+
+    async def _roll_back(self, cursor: Cursor) -> None:
+        try:
+            await cursor.execute("ROLLBACK")
+        except Exception:
+            self.close("rolling back failed")
+
+    def _lost(self) -> None:
+        self.close("the server closed the connection")
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """What a caller is told: StorageUnavailable when the connection is at fault, else the error itself."""
+        if isinstance(error, AigwError):
+            return error
+        if not self.is_open or self._connection.is_dead:
+            return StorageUnavailable(_text_of(error) or self.why)
+        if isinstance(error, ValueError):
+            # Refused before it was sent: a NUL or a lone surrogate in a text.
+            return psycopg2.DataError(str(error))
+        if isinstance(error, psycopg2.Error) and error.pgcode in UNAVAILABLE_CODES:
+            return StorageUnavailable(_text_of(error))
+        return error
+
+
+class Cursor:
+    """What an interaction is given."""
+
+    def __init__(self, link: Link, cursor: Any, answer_s: float) -> None:
+        self._link = link
+        self._cursor = cursor
+        self._answer_s = answer_s
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Deferred[None]:
+        """
+        Run a statement.
+
+        Args:
+            sql: With `%s` for each parameter.
+            parameters: As psycopg2 takes them.
+        Raises:
+            StorageUnavailable: See `IDatabase.query`.
+            psycopg2.Error: The server refused it.
+        """
+        return self._link.run(self._cursor, sql, parameters, self._answer_s)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows of the last statement that are left."""
+        rows: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return rows
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row of the last statement."""
+        row: tuple[Any, ...] | None = self._cursor.fetchone()
+        return row
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement gave or changed."""
+        return int(self._cursor.rowcount)
+
+    @property
+    def description(self) -> Any:
+        """Columns of the last statement, None when it gives no rows."""
+        return self._cursor.description
+
+    @property
+    def statusmessage(self) -> str:
+        """What the server called the last statement."""
+        return str(self._cursor.statusmessage)
+
+
+class _Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres carries no types
+    """A txpostgres connection that tells of its loss and leaves no trace of itself in the reactor."""
+
+    def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:
+        # txpostgres would fall back to the global cooperator, and with it to the global reactor.
+        super().__init__(reactor, Cooperator(scheduler=lambda step: reactor.callLater(0, step)))
+        self._lost = lost
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether libpq has given up the connection."""
+        connection = self._connection
+        return bool(connection.closed) or connection.info.status != CONNECTION_OK
+
+    def continuePolling(self, swallowErrors: bool = False) -> None:
+        """Nobody waits while the connection is idle: an error then is its loss, not a fault of the reactor's."""
+        if self._pollingD is not None:
+            super().continuePolling(swallowErrors)
+            return
+        try:
+            super().continuePolling(False)
+        except Exception:
+            self._lost()
+
+    def close(self) -> None:
+        """Also from the middle of a statement, and before the connection was ever made."""
+        if self._connection is None or self._connection.closed:
+            return
+        for cursor in set(self._cursors):
+            # libpq closes the socket: left in an epoll reactor, its number would shadow the next connection's.
+            self.reactor.removeReader(cursor)
+            self.reactor.removeWriter(cursor)
+        super().close()
+
+
+def _run_on(_: Deferred[None]) -> None:
+    """Cancelling stops the waiting and nothing else."""
+
+
+def _unhindered(connecting: Deferred[Any]) -> Deferred[None]:
+    """A Deferred like the given one, that may be cancelled without reaching libpq's blocking cancel."""
+    heard: Deferred[None] = Deferred(_run_on)
+
+    def pass_on(result: Any) -> None:
+        if heard.called:
+            return
+        if isinstance(result, Failure):
+            heard.errback(result)
+        else:
+            heard.callback(None)
+
+    connecting.addBoth(pass_on)
+    return heard
+
+
+def _text_of(error: BaseException) -> str:
+    """What the server or libpq said; empty for the reactor's own errors, which say less than we know."""
+    return str(error).strip() if isinstance(error, psycopg2.Error | StorageUnavailable) else ""
