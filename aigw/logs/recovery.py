@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from aigw.errors import Interrupted
 from aigw.logs.directory import UNFINISHED, SpoolDirectory
 from aigw.logs.fit import interrupted, squeezed
-from aigw.logs.frame import HEADER_BYTES, Kind, append_frame, file_header, record_decoder
+from aigw.logs.frame import HEADER_BYTES, Kind, append_frame, record_decoder
 from aigw.logs.quota import Quota
 from aigw.logs.reader import Frame, SegmentReader, read_at, read_head
 from aigw.logs.stats import LogStats

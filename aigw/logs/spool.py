@@ -237,9 +237,10 @@ class Spool:
         Returns:
             False when the quota or the disk does not allow it; all is as before then.
         """
-        carried = 2 * self._reserved + need_bytes + HEADER_BYTES + 2 * FRAME_BYTES
-        # Open exchanges take at most half of it, however many there are, so that rotation stays rare.
-        capacity = max(self._settings.segment_bytes, carried * 2 if self._reserved else carried)
+        begun = self._reserved - len(self._open) * end_room_bytes(0)
+        # Half a segment stays free however many exchanges are open, so that the next rotation is not near.
+        carried = begun + self._reserved + self._settings.segment_bytes // 2 if self._open else 0
+        capacity = max(self._settings.segment_bytes, HEADER_BYTES + FRAME_BYTES + 4 + carried + need_bytes)
         if self._closed or not self._quota.allows(capacity) or not self._write():
             return False
         try:
