@@ -1,0 +1,254 @@
+"""One call to a provider: its four clocks, its pauses, and its one end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IReactorTime, ITransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from aigw.errors import (
+    ConnectTimeout,
+    FirstByteTimeout,
+    GatewayError,
+    IdleTimeout,
+    InternalError,
+    ProviderFailed,
+    TotalTimeout,
+)
+from aigw.interfaces import IUpstreamCall
+from aigw.serving.wheel import Timer, Wheel
+from aigw.upstream.answer import Answer
+from aigw.upstream.client import DirectClient
+from aigw.upstream.request import HeldBody
+from aigw.values.step import UpstreamRequest
+
+
+@implementer(IUpstreamCall, IProtocol)
+class Call:
+    """
+    Stands between an agent and a receiver.
+
+    Connecting, waiting for the head and reading the body follow each other, so one timer serves their three clocks;
+    it is known by the error that it would end the call with. Pausing stops it, but for the connect clock.
+
+    Args:
+        wheel: Runs the clocks.
+        request: To be sent.
+        receiver: An `IUpstreamReceiver`.
+    """
+
+    _log = Logger()
+
+    __slots__ = (
+        "_answer",
+        "_asking",
+        "_clocks",
+        "_left_s",
+        "_over",
+        "_paused",
+        "_phase",
+        "_receiver",
+        "_timer",
+        "_total",
+    )
+
+    def __init__(self, wheel: Wheel, request: UpstreamRequest, receiver: Any) -> None:
+        clocks = request.clocks
+        self._clocks = clocks
+        self._receiver = receiver
+        self._paused = False
+        self._over = False
+        self._answer: Answer | None = None
+        self._asking: Deferred[Answer] | None = None
+        self._phase: type[ProviderFailed] = ConnectTimeout
+        # What the timer still had to run when a pause stopped it; None when its clock is off.
+        self._left_s: float | None = None
+        self._timer: Timer = Timer(wheel, self._silent)
+        self._total: Timer = Timer(wheel, self._too_long)
+        if clocks.connect_s:
+            self._timer.reset(clocks.connect_s)
+        if clocks.total_s:
+            self._total.reset(clocks.total_s)
+
+    def begin(self, client: DirectClient, request: UpstreamRequest, clock: IReactorTime) -> None:
+        """
+        Send the request.
+
+        Args:
+            client: Over the agents.
+            request: As before.
+            clock: Puts off bad news that comes at once: the receiver's owner has not got this call yet.
+        """
+        body = HeldBody(request.body, self._opened, self._sent)
+        asking = client.request(request.method, request.url, headers=request.headers, data=body)
+        self._asking = asking
+        if asking.called:
+            clock.callLater(0, asking.addCallbacks, self._answered, self._unanswered)
+        else:
+            asking.addCallbacks(self._answered, self._unanswered)
+
+    # IUpstreamCall ----------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Take no more bytes; see `IUpstreamCall`."""
+        if self._paused or self._over:
+            return
+        self._paused = True
+        if self._phase is not ConnectTimeout:
+            self._left_s = self._timer.remaining_s if self._timer.active else None
+            self._timer.cancel()
+        if self._answer is not None:
+            self._answer.pauseProducing()
+
+    def resume(self) -> None:
+        """Go on; see `IUpstreamCall`."""
+        if not self._paused or self._over:
+            return
+        self._paused = False
+        if self._phase is not ConnectTimeout and self._left_s is not None:
+            self._timer.reset(self._left_s)
+        answer = self._answer
+        if answer is None:
+            return
+        if self._phase is IdleTimeout:
+            answer.resumeProducing()
+        else:
+            self._deliver(answer)
+
+    def stop(self) -> None:
+        """Close the connection, and tell the receiver nothing; see `IUpstreamCall`."""
+        if not self._over:
+            self._end()
+            self._hang_up()
+
+    # What the agent tells ---------------------------------------------------------------------------------------------
+
+    def _opened(self) -> None:
+        """The request is on an open and verified connection."""
+        if not self._over:
+            self._enter(FirstByteTimeout, self._clocks.first_byte_s)
+
+    def _sent(self) -> None:
+        """A large request has left at last: the provider's time begins now."""
+        if not self._over and self._phase is FirstByteTimeout:
+            self._enter(FirstByteTimeout, self._clocks.first_byte_s)
+
+    def _answered(self, answer: Answer) -> None:
+        self._answer = answer
+        if self._over:
+            self._hang_up()
+        elif self._paused:
+            # The clock stands still already, and the answer holds on to what comes.
+            pass
+        else:
+            self._deliver(answer)
+
+    def _deliver(self, answer: Answer) -> None:
+        self._enter(IdleTimeout, self._clocks.idle_s)
+        try:
+            self._receiver.head(answer.code, answer.fields)
+        except Exception:
+            self._receiver_failed()
+        if not self._over:
+            answer.deliverBody(self)
+
+    def _unanswered(self, failure: Failure) -> None:
+        if self._over:
+            return
+        error = failure.value
+        if not isinstance(error, GatewayError):
+            self._log.failure("An agent failed in a way that it should not", failure=failure)
+            error = InternalError()
+        self._fail(error)
+
+    # IProtocol: the body ----------------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """The body begins, unless `head` has paused it."""
+        if self._paused and self._answer is not None:
+            self._answer.pauseProducing()
+
+    def connectionMade(self) -> None:
+        """Nothing to do: `makeConnection` is not Twisted's own."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self._clocks.idle_s:
+            self._timer.reset(self._clocks.idle_s)
+        try:
+            self._receiver.data(data)
+        except Exception:
+            self._receiver_failed()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The body is over."""
+        if self._over:
+            return
+        error = reason.value
+        if isinstance(error, GatewayError):
+            self._fail(error)
+            return
+        self._end()
+        try:
+            self._receiver.completed()
+        except Exception:
+            self._log.failure("A receiver failed at the end of an answer")
+
+    # Clocks and ends --------------------------------------------------------------------------------------------------
+
+    def _enter(self, phase: type[ProviderFailed], clock_s: float) -> None:
+        """Run another clock; one of 0 is off."""
+        self._phase = phase
+        if self._paused:
+            self._timer.cancel()
+            self._left_s = clock_s or None
+        elif clock_s:
+            self._timer.reset(clock_s)
+        else:
+            self._timer.cancel()
+
+    def _silent(self) -> None:
+        self._break(self._phase())
+
+    def _too_long(self) -> None:
+        self._break(TotalTimeout())
+
+    def _receiver_failed(self) -> None:
+        self._log.failure("A receiver failed in the middle of an answer")
+        self._break(InternalError())
+
+    def _break(self, error: GatewayError) -> None:
+        """End a call whose connection is still open."""
+        if not self._over:
+            self._fail(error)
+            self._hang_up()
+
+    def _fail(self, error: GatewayError) -> None:
+        self._end()
+        try:
+            self._receiver.failed(error)
+        except Exception:
+            self._log.failure("A receiver failed at the end of an answer")
+
+    def _end(self) -> None:
+        self._over = True
+        for timer in (self._timer, self._total):
+            timer.cancel()
+            # It points back here; left so, each call would be a cycle for the garbage collector to find.
+            timer.call = _nothing
+
+    def _hang_up(self) -> None:
+        answer, self._answer = self._answer, None
+        asking, self._asking = self._asking, None
+        if answer is not None:
+            answer.stopProducing()
+        elif asking is not None:
+            asking.cancel()
+
+
+def _nothing() -> None:
+    """What the timers of a call that is over would call."""

@@ -1,0 +1,190 @@
+"""A request as it goes on the wire: where to, its head, and the body that is held for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from aigw.errors import InvalidField
+
+_ORIGIN = re.compile(rb"(https?)://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{1,5}))?")
+# A space or line break would end the request line early; a fragment is never sent; the rest must be percent-encoded.
+_NOT_IN_TARGET = re.compile(rb"[\x00-\x20#\x7f-\xff]")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+# What concerns one connection only, or what the agent says itself: a caller's word on them would split requests.
+_OURS = frozenset(
+    (
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# Methods that are sent without a Content-Length when they have no body (RFC 9110, section 8.6).
+_BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS"))
+_PORTS = {b"http": 80, b"https": 443}
+
+
+@attrs.frozen
+class Site:
+    """
+    Where connections go.
+
+    Attributes:
+        secure: Whether TLS is spoken.
+        host: Name or address, an IPv6 address without its brackets.
+        port: TCP port.
+        header: Value of the Host field.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    header: bytes
+
+
+def site(origin: bytes) -> Site:
+    """
+    Read scheme, host and port.
+
+    Args:
+        origin: The beginning of a URL, up to its path.
+    Raises:
+        InvalidField: It is none that this agent can reach: another scheme, a user name, a bad port.
+    """
+    match = _ORIGIN.fullmatch(origin)
+    if match is None:
+        raise InvalidField("the provider's address is no http or https URL")
+    scheme, host, port_text = match.groups()
+    port = int(port_text) if port_text else _PORTS[scheme]
+    if not 0 < port < 65_536:
+        raise InvalidField("the provider's address has an impossible port")
+    header = host if port == _PORTS[scheme] else host + b":%d" % port
+    return Site(scheme == b"https", host.strip(b"[]").decode("ascii"), port, header)
+
+
+def split_url(url: bytes) -> tuple[bytes, bytes]:
+    """
+    Part a URL into its origin (scheme, host and port) and the request target (path and query string).
+
+    Raises:
+        InvalidField: The target holds bytes that no request line may hold.
+    """
+    if _NOT_IN_TARGET.search(url):
+        raise InvalidField("the provider's address holds bytes that must be percent-encoded")
+    at = url.find(b"/", url.find(b"://") + 3)
+    return (url, b"/") if at < 0 else (url[:at], url[at:])
+
+
+@lru_cache(4096)
+def _prefix(name: bytes) -> bytes:
+    """What stands before a field's value; empty for a field that is not the caller's to set."""
+    if not _TOKEN.fullmatch(name):
+        raise InvalidField("a header for the provider has an impossible name")
+    return b"" if name.lower() in _OURS else name + b": "
+
+
+def request_head(
+    method: bytes, target: bytes, host: bytes, headers: Iterable[tuple[bytes, bytes]], body_bytes: int
+) -> bytes:
+    """
+    Write a request line and header fields.
+
+    Args:
+        method: Upper case.
+        target: Path and query string, as `split_url` gives them.
+        host: Value of the Host field.
+        headers: The caller's fields; those that belong to the connection are left out.
+        body_bytes: Length of the body.
+    Returns:
+        All bytes up to the body.
+    Raises:
+        InvalidField: A name or value would break out of its line.
+    """
+    lines = [method + b" " + target + b" HTTP/1.1", b"host: " + host]
+    encoding_given = False
+    for name, value in headers:
+        prefix = _prefix(name)
+        if prefix:
+            lines.append(prefix + value)
+            encoding_given = encoding_given or prefix == b"accept-encoding: "
+    if not encoding_given:
+        # Without it a server may compress as it likes, and nothing here takes that off again.
+        lines.append(b"accept-encoding: identity")
+    if body_bytes or method not in _BODILESS:
+        lines.append(b"content-length: %d" % body_bytes)
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    breaks = len(lines) + 1
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        raise InvalidField("a header for the provider holds a line break or NUL")
+    return head
+
+
+def _nothing() -> None:
+    """For a caller that does not ask."""
+
+
+@implementer(IBodyProducer)
+class HeldBody:
+    """
+    A body that is in memory, and whoever wants to know how it fares.
+
+    Args:
+        payload: The bytes.
+        opened: Called when the request is written to an open and verified connection; again when it is sent again.
+        sent: Called later when a body, too large to be written at once, has left for the kernel.
+    """
+
+    __slots__ = ("length", "opened", "payload", "sent")
+
+    def __init__(
+        self, payload: bytes, opened: Callable[[], None] = _nothing, sent: Callable[[], None] = _nothing
+    ) -> None:
+        self.payload = payload
+        self.length = len(payload)
+        self.opened = opened
+        self.sent = sent
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """For agents other than ours, which write `payload` themselves."""
+        self.opened()
+        consumer.write(self.payload)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to hold back."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is left to send."""
+
+    def stopProducing(self) -> None:
+        """Nothing runs that could be stopped."""
+
+
+def held(body: IBodyProducer | None) -> HeldBody:
+    """
+    The body that an agent can send.
+
+    Raises:
+        TypeError: It is not in memory; the agents here send no other.
+    """
+    if body is None:
+        return HeldBody(b"")
+    if not isinstance(body, HeldBody):
+        raise TypeError(f"only a HeldBody can be sent, not {type(body).__name__}")
+    return body

@@ -1,0 +1,136 @@
+"""An agent for `sandbox://`: answers without a key or a network, at a pace, and with the trouble it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http_headers import Headers as WebHeaders
+from twisted.web.iweb import IAgent, IBodyProducer
+from zope.interface import implementer
+
+from aigw.errors import ConnectFailed, TruncatedStream
+from aigw.serving.wheel import Timer, Wheel
+from aigw.upstream.answer import Answer
+from aigw.upstream.request import held, split_url
+from aigw.upstream.sandbox_answers import Reply, Stamp, reply
+from aigw.upstream.sandbox_script import Script
+from aigw.values.step import Headers
+
+# Finer than the clocks of calls need: a stream's pace is a few milliseconds.
+TICK_S = 0.002
+
+
+@implementer(IAgent)
+class Sandbox:
+    """
+    Stands beside the network's agent under the same client, so every clock and stage runs for it as for a provider.
+
+    Args:
+        clock: Keeps the pace.
+        pace_ms: Between two chunks of an answer, unless the model's name says otherwise.
+        utc_s: Seconds since the epoch.
+    """
+
+    def __init__(self, clock: IReactorTime, pace_ms: float, utc_s: Callable[[], float]) -> None:
+        self._wheel = Wheel(clock, TICK_S)
+        self._pace_ms = pace_ms
+        self._utc_s = utc_s
+        self._numbers = count(1)
+
+    def request(  # type: ignore[override]  # an Answer is an IResponse, but a Deferred of it does not pass for one
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: WebHeaders | Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[Answer]:
+        """Ask, and be answered as the model's name says; see `IAgent`."""
+        body = held(bodyProducer)
+        path = split_url(uri)[1].partition(b"?")[0]
+        script, answer = reply(path, body.payload, Stamp(next(self._numbers), int(self._utc_s())))
+        if script.connect_failed:
+            return fail(ConnectFailed("the sandbox was asked to fail"))
+        pace_ms = self._pace_ms if script.pace_ms is None else script.pace_ms
+        play = _Play(self._wheel, script, answer, pace_ms / 1000)
+        body.opened()
+        return play.begin()
+
+
+class _Play:
+    """
+    One answer, chunk after chunk: the `Source` of an `Answer`.
+
+    Args:
+        wheel: Keeps the pace.
+        script: Where to stop.
+        answer: What to say.
+        pace_s: Seconds between two chunks; at 0 they come at once.
+    """
+
+    def __init__(self, wheel: Wheel, script: Script, answer: Reply, pace_s: float) -> None:
+        self._script = script
+        self._reply = answer
+        self._pace_s = pace_s
+        self._timer = Timer(wheel, self._open)
+        self._asked: Deferred[Answer] = Deferred(lambda _: self.abort())
+        self._answer: Answer | None = None
+        self._told = 0
+        self._paused = False
+
+    def begin(self) -> Deferred[Answer]:
+        """Start; the Deferred fires with the head."""
+        if not self._script.hang:
+            self._timer.reset(self._script.slow_ms / 1000)
+        return self._asked
+
+    def pause(self) -> None:
+        """Say nothing."""
+        self._paused = True
+        self._timer.cancel()
+
+    def resume(self) -> None:
+        """Go on at the same pace."""
+        if self._paused:
+            self._paused = False
+            self._timer.reset(self._pace_s)
+
+    def abort(self) -> None:
+        """Say nothing any more."""
+        self._answer = None
+        self._paused = True
+        self._timer.cancel()
+
+    def _open(self) -> None:
+        self._timer.call = self._go_on
+        self._answer = Answer(self, self._reply.status, self._reply.fields)
+        self._asked.callback(self._answer)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._answer is not None and not self._paused:
+            if not self._say(self._answer):
+                return
+            if self._pace_s and not self._paused:
+                self._timer.reset(self._pace_s)
+                return
+
+    def _say(self, answer: Answer) -> bool:
+        """Tell the next chunk, or the end; False when nothing more will come."""
+        if self._told == self._script.stall_after:
+            return False
+        if self._told == self._script.truncate_after:
+            return self._end(answer, cut=True)
+        chunk = next(self._reply.chunks, None)
+        if chunk is None:
+            return self._end(answer, cut=False)
+        self._told += 1
+        answer.feed(chunk)
+        return True
+
+    def _end(self, answer: Answer, cut: bool) -> bool:
+        self._answer = None
+        answer.end(TruncatedStream() if cut else None)
+        return False

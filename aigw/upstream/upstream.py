@@ -1,0 +1,54 @@
+"""`IUpstream`: providers over the network, and the sandbox, behind one client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from zope.interface import implementer
+
+from aigw.interfaces import IUpstream
+from aigw.serving.wheel import Wheel
+from aigw.upstream.agent import PooledAgent, SchemeAgent
+from aigw.upstream.call import Call
+from aigw.upstream.client import DirectClient
+from aigw.upstream.names import Names
+from aigw.upstream.reach import Reach, read_trust_roots
+from aigw.upstream.sandbox import Sandbox
+from aigw.upstream.settings import UpstreamSettings
+from aigw.values.step import UpstreamRequest
+
+
+@implementer(IUpstream)
+class Upstream:
+    """
+    Sends requests to `https://`, `http://` and `sandbox://`.
+
+    Args:
+        reactor: Connects and tells the time; provides `IReactorTCP`, `IReactorTime` and `IReactorThreads`.
+        wheel: Runs the clocks of all calls.
+        settings: See there.
+        utc_s: Seconds since the epoch, for what the sandbox says of itself.
+    Raises:
+        ConfigurationError: The trusted authorities cannot be read.
+    """
+
+    def __init__(self, reactor: Any, wheel: Wheel, settings: UpstreamSettings, utc_s: Callable[[], float]) -> None:
+        self._reactor = reactor
+        self._wheel = wheel
+        self._names = Names(reactor, settings.dns_threads)
+        reach = Reach(reactor, self._names, read_trust_roots(settings.trust_roots))
+        self.agent = PooledAgent(reach, wheel, settings)
+        sandbox = Sandbox(reactor, settings.sandbox_pace_ms, utc_s)
+        self.client = DirectClient(SchemeAgent({b"https": self.agent, b"http": self.agent, b"sandbox": sandbox}))
+
+    def send(self, request: UpstreamRequest, receiver: Any) -> Call:
+        """Start a call; see `IUpstream`."""
+        call = Call(self._wheel, request, receiver)
+        call.begin(self.client, request, self._reactor)
+        return call
+
+    async def close(self) -> None:
+        """Close every connection; calls that still run fail."""
+        self._names.close()
+        await self.agent.close()
