@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,10 @@ from aigw.codecs.settings_keys import ENVIRONMENT_PREFIX, Key, describe
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import ConfigurationError
 from aigw.logs.settings import ShipperSettings, SpoolSettings
+from aigw.providers.settings import ProviderSettings
+from aigw.providers.table import ProviderTable
 from aigw.serving.limits import HttpLimits, SocketLimits
+from aigw.upstream.settings import UpstreamSettings
 from aigw.values.gateway import Gateway
 
 DEFAULT_DATA_DIR = "aigw-data"
@@ -51,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     exchange: DispatchSettings = DispatchSettings()
     spool: SpoolSettings = SpoolSettings()
     shipper: ShipperSettings = ShipperSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    providers: dict[str, ProviderSettings] = {}
     gateway: tuple[Gateway, ...] = ()
 
     def data_path(self) -> Path:
@@ -99,7 +105,7 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str], cwd: Path | Non
                 problems.append(mistake)
             else:
                 _put(tree, path, value)
-    problems += [*_wrong_endpoints(tree), *_repeated_gateways(tree)]
+    problems += [*_wrong_endpoints(tree), *_wrong_providers(tree), *_repeated_gateways(tree)]
     if problems:
         raise ConfigurationError(problems)
     settings = msgspec.convert(tree, Settings)
@@ -167,9 +173,22 @@ def _wrong_endpoints(tree: Mapping[str, Any]) -> Iterator[str]:
                 continue
             try:
                 # The parsers only keep the reactor; those for TLS also read the certificate, which belongs here.
-                serverFromString(None, endpoint)  # type: ignore[no-untyped-call]  # Twisted has no types there
+                serverFromString(None, endpoint)
             except Exception as error:
                 yield f"{key}[{index}]: `{endpoint}` is no endpoint: {error or type(error).__name__}"
+
+
+def _wrong_providers(tree: Mapping[str, Any]) -> Iterator[str]:
+    """What the table of providers says against those entries that have the right form."""
+    tables = tree.get("providers")
+    entries: dict[str, ProviderSettings] = {}
+    for slug, table in tables.items() if isinstance(tables, dict) else ():
+        with contextlib.suppress(msgspec.ValidationError):
+            entries[slug] = msgspec.convert(table, ProviderSettings)
+    try:
+        ProviderTable(entries)
+    except ConfigurationError as error:
+        yield from error.problems
 
 
 def _repeated_gateways(tree: Mapping[str, Any]) -> Iterator[str]:

@@ -109,6 +109,20 @@ class LoadTests(SynchronousTestCase):
         self.write('[[gateway]]\nid = "default"\nauthentication = false')
         self.assertEqual([gateway.authentication for gateway in self.load().gateways()], [False])
 
+    def test_providers(self) -> None:
+        """A vendor's address is overridden and a provider of one's own is made by a table; half a provider is told."""
+        self.write(
+            '[providers.openai]\nbase_url = "http://10.0.0.5:9000/v1"\n[providers.custom-lab]\nbase_url = "http://lab"'
+        )
+        self.assertEqual(self.load().providers["openai"].base_url, "http://10.0.0.5:9000/v1")
+        self.write("[providers.custom-lab]\n[providers.opena]\n[providers.groq]\nbase_ulr = 1")
+        found = self.problems()
+        self.assertEqual(
+            [problem.partition(": ")[0] for problem in found],
+            ["aigw.toml", "providers.custom-lab.base_url", "providers.opena"],
+        )
+        self.assertIn("did you mean `base_url`?", found[0])
+
     def test_a_password_is_not_repeated(self) -> None:
         """A DSN in the wrong place does not show up on the terminal or in the journal."""
         self.write('drain_s = 1\nlisten = "postgresql://me:sesame@host/db"')

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from msgspec import inspect as kinds
 
-from aigw.codecs.settings_keys import describe, expectation, unwrapped
+from aigw.codecs.settings_keys import TABLES, describe, expectation, unwrapped
 
 # Values of other keys are never repeated in a problem: they may be passwords.
 _SHOWN = (kinds.IntType, kinds.FloatType, kinds.BoolType, kinds.LiteralType)
@@ -25,13 +25,13 @@ _TYPE_NAMES = (
 )
 
 
-def problems_of(tree: object, settings: type[msgspec.Struct]) -> list[str]:
+def problems_of(tree: object, settings: type) -> list[str]:
     """
     Everything that is wrong with a file's content.
 
     Args:
         tree: As parsed from TOML.
-        settings: What it should be; only Structs, lists, dicts and plain values within.
+        settings: What it should be; only Structs, attrs classes, lists, dicts and plain values within.
     Returns:
         One sentence a mistake, each beginning with the path of its key; none when `msgspec.convert` takes the tree.
     """
@@ -72,8 +72,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _check(value: object, annotation: Any, path: str, known: list[str]) -> Iterator[str]:
     kind = unwrapped(kinds.type_info(annotation))
-    if isinstance(kind, kinds.StructType):
-        yield from _check_table(value, kind.cls, path, known)
+    if isinstance(kind, TABLES):
+        yield from _check_table(value, kind, path, known)
     elif isinstance(kind, kinds.DictType) and isinstance(value, dict):
         _, item = get_args(_bare(annotation))
         for name, entry in value.items():
@@ -86,23 +86,36 @@ def _check(value: object, annotation: Any, path: str, known: list[str]) -> Itera
         yield from _check_value(value, annotation, kind, path)
 
 
-def _check_table(value: object, settings: type[msgspec.Struct], path: str, known: list[str]) -> Iterator[str]:
+def _check_table(
+    value: object, kind: kinds.StructType | kinds.DataclassType, path: str, known: list[str]
+) -> Iterator[str]:
     if not isinstance(value, dict):
         yield f"{path}: expected a table, got {_type_name(value)}"
         return
-    fields = {field.name: field for field in msgspec.structs.fields(settings)}
+    found: list[str] = []
+    annotations = get_type_hints(kind.cls, include_extras=True)
+    names = [field.name for field in kind.fields]
     for name, entry in value.items():
         key = f"{path}.{name}" if path else name
-        if name in fields:
-            yield from _check(entry, fields[name].type, key, known)
+        if name in names:
+            found += _check(entry, annotations[name], key, known)
         else:
             # A key in the wrong table is as common as a mistyped one.
             elsewhere = [other for other in known if other.rpartition(".")[2] == name]
-            hint = f"; did you mean `{elsewhere[0]}`?" if elsewhere else nearest(name, fields)
-            yield f"{key}: no such key{hint}"
-    for name, field in fields.items():
-        if field.required and name not in value:
-            yield f"{path}.{name}: missing; expected {expectation(kinds.type_info(field.type))}"
+            hint = f"; did you mean `{elsewhere[0]}`?" if elsewhere else nearest(name, names)
+            found.append(f"{key}: no such key{hint}")
+    for field in kind.fields:
+        if field.required and field.name not in value:
+            found.append(f"{path}.{field.name}: missing; expected {expectation(field.type)}")
+    yield from found or _check_as_a_whole(value, kind.cls, path)
+
+
+def _check_as_a_whole(value: dict[str, object], settings: type, path: str) -> Iterator[str]:
+    """What a class itself says against values that are right one by one."""
+    try:
+        msgspec.convert(value, settings)
+    except msgspec.ValidationError as error:
+        yield f"{path}: {error}"
 
 
 def _check_value(value: object, annotation: Any, kind: kinds.Type, path: str) -> Iterator[str]:

@@ -40,7 +40,11 @@ class Key:
     text: str
 
 
-def describe(settings: type[msgspec.Struct], path: str = "") -> list[Key]:
+# What stands for a table: rooms declare Structs, or attrs classes where fields need validators of their own.
+TABLES = (kinds.StructType, kinds.DataclassType)
+
+
+def describe(settings: type, path: str = "") -> list[Key]:
     """
     Every key of a settings class and of the classes within.
 
@@ -52,10 +56,10 @@ def describe(settings: type[msgspec.Struct], path: str = "") -> list[Key]:
     return list(_keys(settings, path))
 
 
-def _keys(settings: type[msgspec.Struct], path: str) -> Iterator[Key]:
+def _keys(settings: type, path: str) -> Iterator[Key]:
     texts = _docstring_texts(settings)
     info = kinds.type_info(settings)
-    assert isinstance(info, kinds.StructType)  # noqa: S101 - narrows the type; a Struct is described as one
+    assert isinstance(info, TABLES)  # noqa: S101 - narrows the type
     for field in info.fields:
         key = f"{path}.{field.name}" if path else field.name
         kind = unwrapped(field.type)
@@ -70,16 +74,14 @@ def _keys(settings: type[msgspec.Struct], path: str) -> Iterator[Key]:
             yield Key(key, expectation(kind), default, field.required, _environment(key), text)
 
 
-def _table(kind: kinds.Type) -> tuple[type[msgspec.Struct] | None, str]:
+def _table(kind: kinds.Type) -> tuple[type | None, str]:
     """The class behind a table, and how its place in the path is written; None when the kind is no table."""
-    if isinstance(kind, kinds.StructType):
+    if isinstance(kind, TABLES):
         return kind.cls, ""
-    if isinstance(kind, kinds.DictType) and isinstance(value := unwrapped(kind.value_type), kinds.StructType):
+    if isinstance(kind, kinds.DictType) and isinstance(value := unwrapped(kind.value_type), TABLES):
         return value.cls, ".<slug>"
-    if isinstance(kind, kinds.ListType | kinds.VarTupleType):
-        item = unwrapped(kind.item_type)
-        if isinstance(item, kinds.StructType):
-            return item.cls, "[]"
+    if isinstance(kind, kinds.ListType | kinds.VarTupleType) and isinstance(item := unwrapped(kind.item_type), TABLES):
+        return item.cls, "[]"
     return None, ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import attrs
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,17 @@ class Garden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pond: Pond = Pond("small")
     ponds: dict[str, Pond] = {}
     beds: list[Pond] = []
+
+
+@attrs.frozen
+class Shed:
+    """A class with validators of its own."""
+
+    doors: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+
+
+class Farm(msgspec.Struct, frozen=True):
+    shed: Shed = Shed()
 
 
 TOML_VALUES = st.recursive(
@@ -77,6 +89,12 @@ class ProblemsTests(SynchronousTestCase):
         """`nan` and `inf`, which TOML allows, are no lengths of time."""
         self.assertEqual(len(self.problems(pond={"name": "p", "depth_m": float("nan")})), 1)
         self.assertEqual(len(self.problems(pond={"name": "p", "depth_m": float("inf")})), 1)
+
+    def test_classes_with_validators(self) -> None:
+        """What a room's own class says against a value is told with its table."""
+        self.assertEqual(problems_of({"shed": {"doors": 2}}, Farm), [])
+        self.assertEqual(problems_of({"shed": {"doors": 0}}, Farm), ["shed: 'doors' must be >= 1: 0"])
+        self.assertEqual(problems_of({"shed": {"door": 1}}, Farm), ["shed.door: no such key; did you mean `doors`?"])
 
     def test_texts_are_not_repeated(self) -> None:
         """A password in the wrong place does not come back in the error."""
