@@ -31,17 +31,17 @@ from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.exchange import Parts
 from aigw.dispatch.gateways import Gateways
 from aigw.errors import AigwError, StorageUnavailable
-from aigw.logs.search import list_logs, show_log
 from aigw.logs.service import LogService
 from aigw.management.checks import Doctor
 from aigw.management.control_socket import ControlSocket
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
 from aigw.management.token_calls import TokenCalls
-from aigw.operations.metrics import Metrics
-from aigw.operations.resource import Operations
+from aigw.operations.meter import Meter
+from aigw.operations.metrics import Levels, Metrics
+from aigw.operations.resources import Operations, Readiness
 from aigw.providers.pricing import Prices
-from aigw.providers.table import ProviderTable
+from aigw.providers.table import MODULES, ProviderTable
 from aigw.serving.http import Server
 from aigw.serving.websocket import GatewaySocketFactory
 from aigw.serving.wheel import Wheel
@@ -87,8 +87,6 @@ class Node:
         self._say = say
         self._undo: list[Callable[[], Awaitable[None]]] = []
         self._data_ports: list[IListeningPort] = []
-        self._ready = False
-        self._draining = False
         self._logs: LogService | None = None
         self.addresses: list[str] = []
 
@@ -105,13 +103,7 @@ class Node:
         reactor, settings = self._reactor, self._settings
         self._prepare_folder()
         wheel = Wheel(reactor)
-        metrics = Metrics()
         logs = self._logs = LogService(reactor, settings.data_path() / "spool", settings.spool, settings.shipper)
-        operations = Server(
-            Operations(metrics, logs.stats, self._reasons_not_ready).resource(), reactor, wheel, settings.http
-        )
-        operators = await self._listen(settings.control, operations, "http")
-
         logs.open()
         self._undo.append(logs.close)
         database = self._open_database()
@@ -123,19 +115,19 @@ class Node:
         providers = ProviderTable(settings.providers)
         prices = Prices(lambda slug: providers.lookup(slug).prices, lambda: datetime.now(UTC))
         deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
-        parts = Parts(upstream, logs.sink, prices.cost_nanousd, time.monotonic, metrics, settings.exchange)
+        meter = Meter([*MODULES, *settings.providers])
+        parts = Parts(upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange)
         dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
         gateways = Gateways(settings.gateway)
         sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket)
-        port = DataPort(dispatcher, gateways, tokens, sockets, utc_ms, metrics.refused)
+        port = DataPort(dispatcher, gateways, tokens, sockets, utc_ms, meter.refused)
         tokens.on_revoked(lambda token: port.close_token(token.id))
-        metrics.watch(dispatcher=dispatcher, sockets=sockets)
 
         management = Management(
             TokenCalls(tokens, utc_ms),
             LogCalls(
-                lambda limit, before: list_logs(database, limit=limit, before=before),
-                lambda log_id: show_log(database, log_id),
+                lambda limit, before: logs.list(limit, before),
+                lambda log_id: logs.show(log_id),
             ),
             lambda: self._about(gateways),
             Doctor(settings.data_path(), lambda: self.addresses, database, logs.sink, logs.stats, utc_ms),
@@ -147,10 +139,18 @@ class Node:
         self._undo.append(control.stop)
 
         data = Server(port.resource(), reactor, wheel, settings.http)
+        readiness = Readiness(lambda: dispatcher.draining, logs.sink)
+        levels = Levels(
+            lambda: sockets.open_sockets,
+            lambda: len(data.channels),
+            lambda: database.available,
+            lambda: not readiness.reasons(),
+        )
+        operations = Operations(readiness, Metrics(meter, logs.stats, levels, __version__))
+        operators = await self._listen(settings.control, Server(operations, reactor, wheel, settings.http), "http")
         self._undo.append(lambda: self._finish_exchanges(dispatcher, port, data))
         applications = await self._listen(settings.listen, data, "ws", self._data_ports)
         first_token = await self._first_token(tokens, database)
-        self._ready = True
         self._greet(time.monotonic() - began, applications, operators, first_token)
 
     def _prepare_folder(self) -> None:
@@ -261,22 +261,10 @@ class Node:
             "gateways": [f"{gateway.account}/{gateway.id}" for gateway in gateways.all()],
         }
 
-    def _reasons_not_ready(self) -> list[str]:
-        """Why a balancer should send nothing here; empty when it should."""
-        reasons = []
-        if not self._ready:
-            reasons.append("starting")
-        if self._draining:
-            reasons.append("draining")
-        if self._logs is not None and self._ready and not self._logs.sink.accepting:
-            reasons.append("the spool takes no records")
-        return reasons
-
     # Drain ----------------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
         """Stop everything, in the opposite order of `boot`; a step that fails does not keep the others from theirs."""
-        self._draining = True
         while self._undo:
             step = self._undo.pop()
             try:

@@ -198,6 +198,7 @@ class Server(Site):
     # No HTTP/2: it goes round the channel's limits.
     protocol = cast(Any, Channel)
     displayTracebacks = False
+    noisy = False
 
     def __init__(self, root: IResource, reactor: IReactorTime, wheel: Wheel, limits: HttpLimits) -> None:
         super().__init__(root, requestFactory=GatewayRequest, reactor=reactor, timeout=None)
