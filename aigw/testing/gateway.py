@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -44,7 +45,9 @@ class GatewayProcess(ProcessProtocol):
         self.token = ""
         self.url = ""
         self.control_url = ""
-        self._ready: Deferred[GatewayProcess] = Deferred()
+        self._overdue: IDelayedCall | None = None
+        self._is_ready = False
+        self._waiting: list[Deferred[GatewayProcess]] = []
         self._ended: list[Deferred[int]] = []
 
     @classmethod
@@ -68,6 +71,23 @@ class GatewayProcess(ProcessProtocol):
         Returns:
             Fires when it is ready, or fails with `GatewayDied`.
         """
+        return cls.spawn(reactor, data_dir, options, config, environ).ready()
+
+    @classmethod
+    def spawn(
+        cls,
+        reactor: Any,
+        data_dir: Path,
+        options: Sequence[str] = (),
+        config: str = "",
+        environ: Mapping[str, str] | None = None,
+    ) -> GatewayProcess:
+        """
+        Like `start`, for a test that does not wait until the gateway is ready.
+
+        Returns:
+            The process; it is killed when it is not ready in time.
+        """
         self = cls()
         arguments = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
         arguments += ["--nodaemon", "--pidfile=", "aigateway", "--data-dir", str(data_dir)]
@@ -81,14 +101,15 @@ class GatewayProcess(ProcessProtocol):
         environment["PYTHONUNBUFFERED"] = "1"
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_root(), environment.get("PYTHONPATH", "")]))
         reactor.spawnProcess(self, sys.executable, [*arguments, *options], env=environment, path=str(data_dir.parent))
-        overdue = reactor.callLater(START_S, self.signal, SIGKILL)
+        self._overdue = reactor.callLater(START_S, self.signal, SIGKILL)
+        return self
 
-        def settled(result: Any) -> Any:
-            if overdue.active():
-                overdue.cancel()
-            return result
-
-        return self._ready.addBoth(settled)
+    def ready(self) -> Deferred[GatewayProcess]:
+        """Fires with this process when it is ready, or fails with `GatewayDied`."""
+        waiting: Deferred[GatewayProcess] = Deferred()
+        self._waiting.append(waiting)
+        self._tell()
+        return waiting
 
     @property
     def pid(self) -> int:
@@ -119,7 +140,7 @@ class GatewayProcess(ProcessProtocol):
     def outReceived(self, data: bytes) -> None:
         """Read along for the lines that a start prints."""
         self.output += data.decode("utf-8", "replace")
-        if not self._ready.called and _READY.search(self.output) and self.output.endswith("\n"):
+        if not self._is_ready and _READY.search(self.output) and self.output.endswith("\n"):
             self._read_start()
 
     def errReceived(self, data: bytes) -> None:
@@ -130,8 +151,7 @@ class GatewayProcess(ProcessProtocol):
         """The process is gone."""
         value: Any = reason.value
         self.code = 0 if isinstance(value, ProcessDone) else -value.signal if value.signal else value.exitCode
-        if not self._ready.called:
-            self._ready.errback(GatewayDied(self.output))
+        self._tell()
         waiting, self._ended = self._ended, []
         for done in waiting:
             done.callback(self.code or 0)
@@ -145,7 +165,21 @@ class GatewayProcess(ProcessProtocol):
         self.control_url = operators[1]
         token = _TOKEN.search(self.output)
         self.token = token[1] if token else ""
-        self._ready.callback(self)
+        self._is_ready = True
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell those who wait for the start how it came out, once that is known."""
+        if not self._is_ready and self.code is None:
+            return
+        if self._overdue is not None and self._overdue.active():
+            self._overdue.cancel()
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if self._is_ready:
+                each.callback(self)
+            else:
+                each.errback(GatewayDied(self.output))
 
 
 def _root() -> str:
