@@ -185,7 +185,7 @@ def string_bytes(data: bytes, key: bytes) -> int:
     raw = string_at(data, key)
     if b"\\" not in raw:
         return len(raw)
-    return len(raw) - raw.count(b"\\") - 2 * raw.count(b"\\u")
+    return len(raw) - raw.count(b"\\") + raw.count(b"\\\\") - 2 * raw.count(b"\\u")
 
 
 class _Part(msgspec.Struct, gc=False):

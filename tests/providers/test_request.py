@@ -1,0 +1,43 @@
+"""The model out of a request's body."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from aigw.providers.request import model_of_body, model_of_query
+from aigw.values.record import TEXT_CHARS
+
+
+class ModelTests(SynchronousTestCase):
+    """Whatever a body holds, the log gets a model or none."""
+
+    def test_usual_bodies(self) -> None:
+        """`model`, or `model_id` as voice vendors say, wherever it stands."""
+        self.assertEqual(model_of_body(b'{"model":"gpt-4o","stream":true}'), "gpt-4o")
+        self.assertEqual(model_of_body(b' \n{"text":"hi","model_id":"eleven_v3"}'), "eleven_v3")
+        self.assertEqual(model_of_body(b'{"model":"a","model":"b"}'), "b")
+
+    def test_odd_bodies(self) -> None:
+        """A body that names no model, or is no JSON, gives an empty one."""
+        for body in (
+            b"",
+            b"null",
+            b"[]",
+            b"{",
+            b'{"model":7}',
+            b'{"model":null}',
+            b'{"x":' + b"[" * 100_000,
+            b'{"x":' + b"9" * 5_000,
+            b'{"model":"\xff"}',
+            b"--boundary\r\ncontent-disposition: form-data",
+        ):
+            self.assertEqual(model_of_body(body), "", body[:40])
+
+    def test_long_names_are_cut(self) -> None:
+        """A name of any length stays narrow in the log."""
+        self.assertEqual(len(model_of_body(b'{"model":"' + b"x" * 10_000 + b'"}')), TEXT_CHARS)
+
+    def test_query_strings(self) -> None:
+        """Deepgram's model stands in the query string."""
+        self.assertEqual(model_of_query("a=1&model=nova-3"), "nova-3")
+        self.assertEqual(model_of_query("a=1"), "")
