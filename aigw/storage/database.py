@@ -121,6 +121,7 @@ class Database:
             self._watch.stop()
         for link in list(self._links):
             link.close("the database was closed")
+        self._end_waits(StorageUnavailable("the database was closed"))
         keepers, self._keepers = self._keepers, []
         for keeper in keepers:
             keeper.cancel()
@@ -147,6 +148,7 @@ class Database:
 
         Raises:
             SchemaTooNew, SchemaChanged: Waiting will not help.
+            StorageUnavailable: `stop` came first.
         """
         reached: Deferred[None] = Deferred()
         if self.available:
@@ -210,7 +212,7 @@ class Database:
     async def _keep_open(self, use: Callable[[Link], Awaitable[None]]) -> None:
         """Open a connection, put it to use, and open another when it is gone, until cancelled."""
         retry_s = FIRST_RETRY_S
-        while not self._stopped:
+        while True:
             link = Link(self._reactor, self._settings.answer_s)
             self._links.add(link)
             try:
@@ -225,6 +227,8 @@ class Database:
             finally:
                 link.close(link.why)
                 self._forget(link)
+            if self._stopped:
+                return
             await deferLater(self._reactor, retry_s)
             retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
@@ -251,7 +255,9 @@ class Database:
         self._reactor.callLater(0, self._tell_reached)
 
     def _tell_reached(self) -> None:
-        for call in list(self._reached) if self.available else ():
+        if not self.available:
+            return
+        for call in list(self._reached):
             try:
                 call()
             except Exception:

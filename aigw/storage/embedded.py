@@ -96,6 +96,7 @@ class EmbeddedPostgres:
             PostgresNotStarted: With the reason, and the last lines that the server wrote.
         """
         self._stopping = False
+        self.notes.clear()
         self._home = prepare_home(self._data_dir, self._settings.elsewhere)
         if self._home.relocated:
             self._note(

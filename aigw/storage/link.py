@@ -26,11 +26,9 @@ T = TypeVar("T")
 # libpq's ConnStatusType, of which psycopg2 keeps no names.
 CONNECTION_OK = 0
 
-# A statement that the server gave up, or a server that goes away or has become a read-only copy: in each case the
-# statement was no good here and now, and may be on a new connection.
-UNAVAILABLE_CODES = frozenset(
+# A server that goes away or has become a read-only copy: nothing wrong with the statement, but with the connection.
+GOING_AWAY = frozenset(
     {
-        errorcodes.QUERY_CANCELED,
         errorcodes.ADMIN_SHUTDOWN,
         errorcodes.CRASH_SHUTDOWN,
         errorcodes.CANNOT_CONNECT_NOW,
@@ -83,6 +81,8 @@ class Link:
             self._resolving = Deferred.fromCoroutine(dsn.resolved(self.reactor.nameResolver))
             text = (await self._resolving).text
             await _unhindered(self._connection.connect(text))
+            if self._closed:
+                raise StorageUnavailable(self.why)
         except Exception as error:
             if isinstance(error, CancelledError) and not self._closed:
                 self.close()
@@ -141,8 +141,8 @@ class Link:
         rolls back as well.
         """
         cursor = self.cursor(answer_s)
-        await cursor.execute("BEGIN")
         try:
+            await cursor.execute("BEGIN")
             result = await interaction(cursor)
         except BaseException:
             await self._roll_back(cursor)
@@ -185,9 +185,14 @@ class Link:
     def _ended(self, result: Any, answer: Deferred[None]) -> None:
         self._running = False
         self.deadline = None
-        error = self._translated(cast(BaseException, result.value)) if isinstance(result, Failure) else None
-        if isinstance(error, StorageUnavailable):
-            self.close(str(error))
+        error: BaseException | None = None
+        if isinstance(result, Failure) and result.check(CancelledError):
+            # txpostgres's name for the server's QueryCanceled; we cancel nothing. The connection is as good as before.
+            error = StorageUnavailable("the database gave the statement up, since it took too long")
+        elif isinstance(result, Failure):
+            error = self._translated(cast(BaseException, result.value))
+            if isinstance(error, StorageUnavailable):
+                self.close(str(error))
         if answer.called:
             pass
         elif error is not None:
@@ -215,7 +220,7 @@ class Link:
         if isinstance(error, ValueError):
             # Refused before it was sent: a NUL or a lone surrogate in a text.
             return psycopg2.DataError(str(error))
-        if isinstance(error, psycopg2.Error) and error.pgcode in UNAVAILABLE_CODES:
+        if isinstance(error, psycopg2.Error) and error.pgcode in GOING_AWAY:
             return StorageUnavailable(_text_of(error))
         return error
 
