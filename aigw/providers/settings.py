@@ -35,7 +35,10 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Headers added to every request; a credential that the client sent itself is kept."),
     ] = {}
     account: Annotated[
-        str, Meta(description="Account at the vendor, where its address needs one (workers-ai).", pattern=r"^[\w-]*$")
+        str,
+        Meta(
+            description="Account at the vendor, where its address needs one (workers-ai).", pattern=r"^[A-Za-z0-9_-]*$"
+        ),
     ] = ""
 
     def __repr__(self) -> str:

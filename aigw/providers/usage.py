@@ -146,6 +146,17 @@ def tokens_of(text_bytes: int) -> int:
     return max(1, -(-text_bytes // BYTES_PER_TOKEN))
 
 
+def _string_start(data: bytes, key: bytes) -> int:
+    """Where the string behind the first `key` begins, -1 when the key is absent or its value is no string."""
+    at = data.find(key)
+    if at < 0:
+        return -1
+    at += len(key)
+    if data.startswith(b'"', at):
+        return at + 1
+    return at + 2 if data.startswith(b' "', at) else -1
+
+
 def string_at(data: bytes, key: bytes) -> bytes:
     """
     The raw JSON string behind the first `key` in a small event, without decoding the event.
@@ -157,17 +168,11 @@ def string_at(data: bytes, key: bytes) -> bytes:
     Returns:
         What stands between the quotes, escapes as written; empty when the value is no string.
     """
-    at = data.find(key)
+    at = _string_start(data, key)
     if at < 0:
         return b""
-    at += len(key)
-    if data[at : at + 1] == b" ":
-        at += 1
-    if data[at : at + 1] != b'"':
-        return b""
-    at += 1
     end = data.find(b'"', at)
-    while end > 0 and _escaped(data, end, at):
+    while end > at and data[end - 1] == 0x5C and _escaped(data, end, at):
         end = data.find(b'"', end + 1)
     return data[at:end] if end > 0 else b""
 
@@ -180,12 +185,27 @@ def _escaped(data: bytes, quote: int, start: int) -> bool:
     return (quote - before) % 2 == 1
 
 
-def string_bytes(data: bytes, key: bytes) -> int:
-    r"""Length in UTF-8 of the string behind a key, nearly: an escape counts 1, `\uXXXX` counts 3."""
-    raw = string_at(data, key)
-    if b"\\" not in raw:
-        return len(raw)
-    return len(raw) - raw.count(b"\\") + raw.count(b"\\\\") - 2 * raw.count(b"\\u")
+def string_bytes(data: bytes, *keys: bytes) -> int:
+    r"""
+    Length of the string behind the first of some keys that has one which is not empty; keys as in `string_at`.
+
+    Returns:
+        Bytes of UTF-8, nearly: an escape counts 1, `\uXXXX` counts 3. 0 without a string.
+    """
+    for key in keys:
+        at = _string_start(data, key)
+        if at < 0:
+            continue
+        # Called for every event of a stream: most are a few letters without an escape.
+        end = data.find(b'"', at)
+        if data.find(b"\\", at, end) < 0:
+            length = max(0, end - at)
+        else:
+            raw = string_at(data, key)
+            length = len(raw) - raw.count(b"\\") + raw.count(b"\\\\") - 2 * raw.count(b"\\u")
+        if length:
+            return length
+    return 0
 
 
 class _Part(msgspec.Struct, gc=False):

@@ -63,7 +63,7 @@ class AnthropicReader(AnswerReader):
         data = event.data
         name = event.name or string_at(data, b'"type":')
         if name == b"content_block_delta":
-            self.text_bytes += next(filter(None, (string_bytes(data, key) for key in _TEXTS)), 0)
+            self.text_bytes += string_bytes(data, *_TEXTS)
         elif name == b"message_stop":
             self.terminal = True
         elif name in (b"message_start", b"message_delta", b"error"):

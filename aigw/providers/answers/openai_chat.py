@@ -65,14 +65,14 @@ class OpenAIChatReader(AnswerReader):
         # Most chunks are a few letters of text: only the first, and those that tell usage or an error, are decoded.
         if not self.model or b'_tokens"' in data or b'"error":' in data or event.name == b"error":
             self._decode(data, event.name == b"error")
-        self.text_bytes += next(filter(None, (string_bytes(data, key) for key in _TEXTS)), 0)
+        self.text_bytes += string_bytes(data, *_TEXTS)
         if not self._done_mark and not self.terminal and _FINISHED.search(data):
             self.terminal = True
 
     def body(self, data: bytes) -> None:
         self.terminal = is_document(data) if not self._decode(data, False) else True
         if self.usage is None and not self.error:
-            self.text_bytes = next(filter(None, (string_bytes(data, key) for key in _TEXTS)), 0)
+            self.text_bytes = string_bytes(data, *_TEXTS)
 
     def _decode(self, data: bytes, is_error: bool) -> bool:
         answer = peek(_answer, data)

@@ -37,7 +37,7 @@ class WorkersAIReader(AnswerReader):
         if data == b"[DONE]":
             self.terminal = True
             return
-        self.text_bytes += string_bytes(data, b'"response":') or string_bytes(data, b'"content":')
+        self.text_bytes += string_bytes(data, b'"response":', b'"content":')
         if b'_tokens"' in data or b'"errors":' in data:
             self._decode(data)
 
