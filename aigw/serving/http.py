@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -82,6 +82,7 @@ class Channel(HTTPChannel):
     _deadline: Timer | None = None
     _turned_away = False
     _counted = False
+    _successor: IProtocol | None = None
 
     @property
     def limits(self) -> HttpLimits:
@@ -128,6 +129,13 @@ class Channel(HTTPChannel):
         else:
             super().allHeadersReceived()
 
+    def rawDataReceived(self, data: bytes) -> None:
+        """Bytes that are no lines of a head: of a body, of the next request, or of the protocol after an upgrade."""
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+        else:
+            super().rawDataReceived(data)
+
     def allContentReceived(self) -> None:
         """The request is whole; a refused one is never handed on."""
         if self._turned_away:
@@ -156,8 +164,13 @@ class Channel(HTTPChannel):
         )
         self.loseConnection()
 
-    def upgraded(self) -> None:
-        """Another protocol has the transport now."""
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """What twisted.web finds wrong with a head or a chunk; its own answer has no body."""
+        self.turn_away(MalformedRequest("this is no HTTP request that can be read"))
+
+    def upgraded(self, protocol: IProtocol) -> None:
+        """Another protocol has the transport now, and gets what the client sent behind its request's head."""
+        self._successor = protocol
         self._stop_deadline()
         self.setTimeout(None)
         self._forget()

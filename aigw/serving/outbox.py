@@ -22,6 +22,11 @@ class Outbox:
         write: Sends one message; may call `pauseProducing` before it returns.
         pause: Called once when the reader has become slow: stop what feeds this connection.
         resume: Called once when it has caught up and nothing waits any more.
+
+    Attributes:
+        paused: Whether messages wait.
+        waiting_bytes: Length of those that do, without the transport's own buffer.
+        emptied: How often the reader has emptied a full buffer.
     """
 
     def __init__(self, write: Callable[[bytes], None], pause: Callable[[], None], resume: Callable[[], None]) -> None:
@@ -32,6 +37,7 @@ class Outbox:
         self._closed = False
         self.paused = False
         self.waiting_bytes = 0
+        self.emptied = 0
 
     def stream(self) -> OutStream:
         """A new stream; it costs nothing until something of it has to wait."""
@@ -48,6 +54,7 @@ class Outbox:
         if not self.paused or self._closed:
             return
         self.paused = False
+        self.emptied += 1
         self._drain()
         # `_drain` may have filled the buffer again; then its sources stay stopped, and were not told anything new.
         if not self.paused:

@@ -17,11 +17,13 @@ from zope.interface import Attribute, Interface
 
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import Outbox
-from aigw.serving.wheel import Wheel
+from aigw.serving.wheel import Timer, Wheel
 
 CLOSE_GOING_AWAY = 1001
 CLOSE_POLICY = 1008
 CLOSE_INTERNAL = 1011
+
+_TEXT_FRAME = 1
 
 # What a handshake needs. The rest stays with twisted.web: Autobahn's own header parser splits values at bytes that are
 # no line ends, so a client could forge headers in it.
@@ -53,8 +55,14 @@ class ISocketApplication(Interface):
     def resume() -> None:
         """The client has caught up."""
 
+    def left() -> None:
+        """
+        Nothing can be sent any more and no message will come: stop what runs. Called once, and only after `opened`;
+        `closed` may take a while longer.
+        """
+
     def closed() -> None:
-        """The connection is gone. Called once, and only after `opened`."""
+        """The connection is gone. Called once, also when the handshake failed."""
 
 
 class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's classes are untyped
@@ -70,7 +78,12 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
     _is_open = False
     _frames = 0
     _in_message = False
-    _paused_at = -math.inf
+    # Whether a message, or a frame between two messages, was finished since this was last looked at.
+    _finished_one = False
+    # When a slow client was last seen to read, or to have stopped; and how often it had emptied our buffer by then.
+    _slow_since = -math.inf
+    _emptied = 0
+    _linger: Timer | None = None
 
     def onConnect(self, request: object) -> str | None:
         """Select the subprotocol that the application chose out of the offered ones."""
@@ -87,11 +100,13 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
         self.application.opened(self)
 
     def _send_text(self, message: bytes) -> None:
-        self.sendMessage(message, False)
+        # Autobahn's sendMessage holds what we send to the bound of what we take, and raises once the client has closed.
+        if self.state == self.STATE_OPEN:
+            self.sendFrame(_TEXT_FRAME, message)
 
     def _slow(self) -> None:
         # Reading stops too: a client that asks on without reading would be answered into our memory.
-        self._paused_at = self.factory.clock.seconds()
+        self._slow_since = self.factory.clock.seconds()
         self.transport.pauseProducing()
         self.application.pause()
 
@@ -105,8 +120,9 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
         """Bytes from the client; Autobahn's own hook formats a debug line for each."""
         self._dataReceived(data)
         unfinished = self._in_message or len(self.data) > 0
-        if unfinished != (self in self.factory.unfinished):
-            self.factory.mark_unfinished(self, unfinished)
+        if unfinished or self in self.factory.unfinished:
+            self.factory.mark_unfinished(self, unfinished, self._finished_one)
+        self._finished_one = False
 
     def onMessageBegin(self, isBinary: bool) -> None:
         """A message begins: count its frames."""
@@ -124,8 +140,10 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
     def onMessageEnd(self) -> None:
         """A message is whole. Autobahn would also fire an event of its own for each; nobody listens."""
         self._in_message = False
+        self._finished_one = True
         parts, self.message_data = self.message_data, []
-        if not self.failedByMe:
+        # What comes behind our own close frame cannot be answered.
+        if self.state == self.STATE_OPEN:
             payload = parts[0] if len(parts) == 1 else b"".join(parts)
             self.onMessage(bytes(payload), self.message_is_binary)
 
@@ -137,6 +155,12 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
             self._log.failure("a message could not be handled")
             self.close(CLOSE_INTERNAL, "internal error")
 
+    def processControlFrame(self) -> bool:
+        """A ping between two messages is a beginning and an end; one within a message buys it no time."""
+        if not self._in_message:
+            self._finished_one = True
+        return cast(bool, super().processControlFrame())
+
     def message_overdue(self) -> None:
         """A message was begun and not ended in time."""
         if not self.failedByMe:
@@ -145,16 +169,45 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
     # What ends it ---------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake, once."""
+        """
+        Start the closing handshake, once.
+
+        Args:
+            code: Any of RFC 6455; Autobahn's own `sendClose` takes none that a server would use.
+            reason: At most 123 bytes in UTF-8.
+        """
         if self.state == self.STATE_OPEN:
-            self.sendClose(code, reason)
+            self.sendCloseFrame(code, reason.encode("utf-8"))
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        """Every orderly ending passes here, whoever began it: nothing may follow a close frame."""
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self._leave()
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """Give what is still in the buffer a moment to leave; a client that reads nothing would keep it for ever."""
+        self._leave()
+        super()._closeConnection(abort)
+        if not abort and self._linger is None:
+            factory = self.factory
+            self._linger = factory.timers.call_later(factory.limits.handshake_s, self.transport.abortConnection)
+
+    def _leave(self) -> None:
+        """The client can be told nothing any more."""
+        if self._is_open:
+            self._is_open = False
+            self.outbox.close()
+            self.application.left()
 
     def onAutoPingTimeout(self) -> None:
         """
         No pong in time. While we do not read, or the ping waits behind a slow reader's bytes, that is no sign of death;
         such a client has `stalled_s`.
         """
-        silent = self.factory.clock.seconds() - self._paused_at
+        if self._is_open and self._emptied != self.outbox.emptied:
+            self._emptied = self.outbox.emptied
+            self._slow_since = self.factory.clock.seconds()
+        silent = self.factory.clock.seconds() - self._slow_since
         limits = self.factory.limits
         slow = self._is_open and (self.outbox.paused or silent < limits.ping_timeout_s)
         if slow and silent < limits.stalled_s:
@@ -164,12 +217,12 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
+        if self._linger is not None:
+            self._linger.cancel()
         super().connectionLost(reason)
         self.factory.forget(self)
-        if self._is_open:
-            self._is_open = False
-            self.outbox.close()
-            self.application.closed()
+        self._leave()
+        self.application.closed()
 
 
 class WheelTimers:
@@ -241,18 +294,29 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         """Whether there are as many sockets as there may be."""
         return self.open_sockets >= self.limits.sockets
 
-    def mark_unfinished(self, socket: GatewaySocket, unfinished: bool) -> None:
-        """Start or stop the clock on a message that has begun and not ended."""
-        if unfinished:
+    def mark_unfinished(self, socket: GatewaySocket, unfinished: bool, anew: bool) -> None:
+        """
+        Start, restart or stop the clock on a message that has begun and not ended.
+
+        Args:
+            socket: Of the message.
+            unfinished: Whether there is one.
+            anew: Whether it is another one than before.
+        """
+        timer = self.unfinished.get(socket)
+        if not unfinished:
+            if timer is not None:
+                del self.unfinished[socket]
+                timer.cancel()
+        elif timer is None:
             self.unfinished[socket] = self._wheel.schedule(self.limits.message_s, socket.message_overdue)
-        else:
-            self.unfinished.pop(socket).cancel()
+        elif anew:
+            timer.reset(self.limits.message_s)
 
     def forget(self, socket: GatewaySocket) -> None:
         """A socket is gone."""
         self.open_sockets -= 1
-        if socket in self.unfinished:
-            self.mark_unfinished(socket, False)
+        self.mark_unfinished(socket, False, False)
 
     def upgrade(self, request: Request, application: Any) -> None:
         """
@@ -267,7 +331,7 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         socket = cast(GatewaySocket, self.buildProtocol(channel.transport.getPeer()))
         socket.application = application
         transport, channel.transport = channel.transport, None
-        channel.upgraded()
+        channel.upgraded(socket)
         _connect(transport, socket)
         socket.makeConnection(transport)
         # The channel paused reading while its request was served.
@@ -299,7 +363,8 @@ def _connect(transport: ITransport, protocol: GatewaySocket) -> None:
 
 def _handshake(request: Request) -> bytes:
     """The upgrade request for Autobahn, made of the headers that the handshake is about."""
-    lines = [b"GET " + request.uri + b" HTTP/1.1"]
+    # The address was read by then, and its bytes could end this line for Autobahn.
+    lines = [b"GET / HTTP/1.1"]
     for name in _HANDSHAKE:
         values = request.requestHeaders.getRawHeaders(name)
         if values:

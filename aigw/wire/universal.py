@@ -177,8 +177,11 @@ class UniversalSession:
         if self._socket is not None:
             self._socket.close(code, reason)
 
-    def closed(self) -> None:
+    def left(self) -> None:
         """The client has left: so do its providers."""
         for exchange in list(self._exchanges.values()):
             exchange.abandon(ClientGone())
+
+    def closed(self) -> None:
+        """The connection is gone."""
         self._gone(self)
