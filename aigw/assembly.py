@@ -7,12 +7,14 @@ before what it stands on, and nothing stops while something stands on it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -33,7 +35,7 @@ from aigw.dispatch.gateways import Gateways
 from aigw.errors import AigwError, StorageUnavailable
 from aigw.logs.service import LogService
 from aigw.management.checks import Doctor
-from aigw.management.control_socket import ControlSocket
+from aigw.management.control_socket import AlreadyRunning, ControlSocket
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
 from aigw.management.token_calls import TokenCalls
@@ -125,10 +127,7 @@ class Node:
 
         management = Management(
             TokenCalls(tokens, utc_ms),
-            LogCalls(
-                lambda limit, before: logs.list(limit, before),
-                lambda log_id: logs.show(log_id),
-            ),
+            LogCalls(logs.list, logs.show),
             lambda: self._about(gateways),
             Doctor(settings.data_path(), lambda: self.addresses, database, logs.sink, logs.stats, utc_ms),
         )
@@ -156,6 +155,12 @@ class Node:
     def _prepare_folder(self) -> None:
         folder = self._settings.data_path()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The kernel lets go of the lock when the process is gone, however it went.
+        self._lock = os.open(folder / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"A gateway is running on {folder} already") from None
         ensure_master_key(folder)
 
     def _open_database(self) -> LateDatabase:
@@ -203,7 +208,7 @@ class Node:
         for endpoint in endpoints:
             port = await serverFromString(self._reactor, endpoint).listen(server)
             if ports is None:
-                self._undo.append(lambda port=port: _stop_listening(port))
+                self._undo.append(partial(_stop_listening, port))
             else:
                 ports.append(port)
             secure = "s" if endpoint.startswith("ssl:") else ""
@@ -312,7 +317,7 @@ async def _cancel_then(running: Deferred[None], stop: Callable[[], Awaitable[Non
 
 
 def _host_and_port(port: IListeningPort) -> str:
-    host = port.getHost()
+    host: Any = port.getHost()
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host.host, host.host)  # noqa: S104  # how to reach it, not where it listens
     return f"{f'[{name}]' if ':' in name and not name.startswith('[') else name}:{host.port}"
 
