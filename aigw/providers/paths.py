@@ -13,6 +13,7 @@ ENDPOINT_CHARS = 8192
 
 # A segment that becomes part of a host name: no dot, so that it cannot name another host.
 HOST_LABEL = re.compile(r"[a-z0-9-]{1,63}")
+HOST_NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
 # Tokens of this gateway, as a word of their own: `aigw_...`, `Bearer aigw_...`, `openai-insecure-api-key.aigw_...`.
 GATEWAY_TOKEN = re.compile(r"(?<![A-Za-z0-9_])aigw_")
@@ -47,21 +48,26 @@ def split_endpoint(endpoint: str) -> tuple[str, str]:
     path, _, query = endpoint.partition("?")
     path = path.removeprefix("/")
     _check_path(path)
-    if "aigw_" in query:
-        query = "&".join(part for part in query.split("&") if not GATEWAY_TOKEN.search(part))
+    if "aigw_" in _plain(query):
+        query = "&".join(part for part in query.split("&") if not GATEWAY_TOKEN.search(_plain(part)))
     try:
         return quote(path, _PATH_SAFE), quote(query, _QUERY_SAFE)
     except UnicodeEncodeError:
         raise InvalidField("endpoint holds a lone surrogate") from None
 
 
-def _check_path(path: str) -> None:
-    plain = path
+def _plain(encoded: str) -> str:
+    """What a text may come to mean to a server that decodes it, perhaps more than once."""
     for _ in range(_DECODINGS):
-        decoded = unquote(plain)
-        if decoded == plain:
+        decoded = unquote(encoded)
+        if decoded == encoded:
             break
-        plain = decoded
+        encoded = decoded
+    return encoded
+
+
+def _check_path(path: str) -> None:
+    plain = _plain(path)
     if _FORBIDDEN.search(plain) or "?" in plain:
         raise InvalidField("endpoint hides a control character, a backslash, '#' or '?' in its path")
     if _SCHEME.match(plain):

@@ -11,7 +11,7 @@ from aigw.errors import InvalidField
 from aigw.providers.answers import AnswerReader, reader_for
 from aigw.providers.families import Family, family_of
 from aigw.providers.headers import outgoing
-from aigw.providers.paths import HOST_LABEL, Form, fill, split_endpoint
+from aigw.providers.paths import HOST_LABEL, HOST_NAME, Form, fill, split_endpoint
 from aigw.providers.request import model_of_body, model_of_query
 from aigw.values.record import TEXT_CHARS
 from aigw.values.step import Headers
@@ -117,7 +117,7 @@ class Provider:
         try:
             target = urlsplit(value.decode("ascii"))
             # Neither user name nor port, and nothing that two parsers might read differently.
-            plain = target.scheme == "https" and target.netloc == target.hostname and b"#" not in value
+            plain = target.scheme == "https" and HOST_NAME.fullmatch(target.netloc) is not None and b"#" not in value
         except ValueError:
             plain = False
         if not plain or not any(f".{target.netloc}".endswith(f".{host}") for host in self.target_hosts):

@@ -117,6 +117,8 @@ def _problems(slug: str, settings: ProviderSettings) -> list[str]:
             found.append(f"{key}: a custom slug is custom- and up to 57 of a-z, 0-9 and '-'")
         if settings.base_url is None:
             found.append(f"{key}.base_url: a custom provider needs one")
+        elif "{" in settings.base_url:
+            found.append(f"{key}.base_url: a custom provider has no names to put into braces")
     elif slug not in MODULES:
         found.append(f"{key}: {_unknown(slug, tuple(MODULES))}; a provider of your own is called custom-...")
     return found

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from aigw.errors import InvalidField
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import MODULES, ProviderTable
-from tests.providers.refusals import refused
+from tests.providers.refusals import ACCOUNT, refused
 
 TRICKS = (
     "../../admin",
@@ -44,6 +49,12 @@ TRICKS = (
 )
 
 
+TEXT = ("/", "//", "..", ".", "@", ":", "#", "?", "&", "=", ";", "\\", "\r\n", "\0", " ", "é", "\ud800", "[", "{id}")
+ENCODED = ("%", "%25", "%2e", "%2f", "%5c", "%20", "%5f", "%61")
+WORDS = ("https:", "evil.example", "[::1]", "v1", "model", "@cf", "chat/completions", "aigw_x", "aigw", "igw_")
+PIECES = st.sampled_from(TEXT + ENCODED + WORDS)
+
+
 class TrickTests(SynchronousTestCase):
     """No path leads away from the provider."""
 
@@ -59,4 +70,24 @@ class TrickTests(SynchronousTestCase):
         google = ProviderTable().lookup("google-ai-studio")
         address = google.address("v1beta/models?key=aigw_secret&pageSize=5")
         self.assertEqual(address, b"https://generativelanguage.googleapis.com/v1beta/models?pageSize=5")
+        for hidden in ("k=%20aigw_x", "k=aigw%5fx", "k=%2561igw_x", "aigw_x"):
+            self.assertEqual(
+                google.address(f"v1/models?{hidden}"), b"https://generativelanguage.googleapis.com/v1/models"
+            )
         self.assertIn(b"key=xaigw_is_fine", google.address("v1beta/models?key=xaigw_is_fine"))
+
+    @given(st.sampled_from(sorted(set(MODULES) - {"azure", "azure-openai", "baseten"})), st.lists(PIECES, max_size=8))
+    @settings(max_examples=500, deadline=None)
+    def test_no_path_changes_the_host(self, slug: str, pieces: list[str]) -> None:
+        """Whatever is written, the request goes below the vendor's own address or nowhere."""
+        provider = ProviderTable().lookup(slug)
+        try:
+            url = provider.address("".join(pieces), account=ACCOUNT).decode("ascii")
+        except InvalidField:
+            return
+        base = provider.base_url.replace("{account}", ACCOUNT)
+        bases = (base, *(form.base_url for form in provider.forms if form.base_url))
+        self.assertTrue(any(url == base or url.startswith((f"{base}/", f"{base}?")) for base in bases), url)
+        self.assertNotRegex(url, r"[\x00-\x20\x7f\\#]")
+        self.assertNotRegex(unquote(url.partition("?")[0]), r"/\.\.?(/|$)")
+        self.assertNotRegex(unquote(url), r"(?<![A-Za-z0-9_])aigw_")

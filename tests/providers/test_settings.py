@@ -17,6 +17,7 @@ class SettingsTests(SynchronousTestCase):
         wrong = {
             "custom-a": ProviderSettings(),
             "custom-B": ProviderSettings(base_url="https://ok.example"),
+            "custom-c": ProviderSettings(base_url="https://{resource}.example"),
             "opnai": ProviderSettings(base_url="https://ok.example"),
             "openai": ProviderSettings(base_url="ftp://x"),
             "mistral": ProviderSettings(base_url="https://user:hunter2@x"),
