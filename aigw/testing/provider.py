@@ -39,7 +39,7 @@ class Act(enum.Enum):
     CLOSE = enum.auto()
     """Close the connection in good order."""
     RESET = enum.auto()
-    """Abort the connection."""
+    """Abort the connection; what has not left by then is lost, so `WAIT` before it until the client has got it."""
 
 
 WAIT, CLOSE, RESET = Act.WAIT, Act.CLOSE, Act.RESET
@@ -234,13 +234,12 @@ class ScriptedProvider:
         return self.connections
 
     def _requested(self, line: _Line, seen: Seen) -> Script:
+        names = (_model(seen), seen.path.partition(b"?")[0].decode("latin-1"), "*")
+        script = next((self._scripts[name] for name in names if name in self._scripts), _NO_SCRIPT)
         self.requests.append(seen)
         self._live[seen.id] = line
         self._check()
-        for name in (_model(seen), seen.path.partition(b"?")[0].decode("latin-1"), "*"):
-            if name in self._scripts:
-                return self._scripts[name]
-        return json_answer({"error": {"message": "no script for this request"}}, status=404)
+        return script
 
     def _lost(self, line: _Line, cut: str | None) -> None:
         self._lines.discard(line)
@@ -249,6 +248,9 @@ class ScriptedProvider:
         self._check()
         if self._emptied is not None and not self._lines:
             self._emptied.callback(None)
+
+
+_NO_SCRIPT = json_answer({"error": {"message": "no script for this request"}}, status=404)
 
 
 def _model(seen: Seen) -> str:
@@ -281,7 +283,10 @@ class _Line(Protocol):
         self._number = self._provider._connected(self)
 
     def dataReceived(self, data: bytes) -> None:
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         ours = self._steps and self._steps[0] in (CLOSE, RESET)

@@ -9,7 +9,7 @@ from twisted.web.http_headers import Headers as WebHeaders
 from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
 
-from aigw.errors import GatewayError, InvalidField
+from aigw.errors import GatewayError, InvalidField, ProviderFailed
 from aigw.serving.wheel import Wheel
 from aigw.upstream.answer import Answer
 from aigw.upstream.ask import Ask
@@ -50,6 +50,7 @@ class PooledAgent:
         self._wheel = wheel
         self._settings = settings
         self._pools: dict[bytes, Pool] = {}
+        self._closed = False
 
     def request(  # type: ignore[override]  # an Answer is an IResponse, but a Deferred of it does not pass for one
         self,
@@ -80,6 +81,8 @@ class PooledAgent:
         return answer
 
     def _new_pool(self, origin: bytes) -> Pool:
+        if self._closed:
+            raise ProviderFailed("the gateway is stopping")
         if len(self._pools) >= POOLS:
             self._pools = {name: pool for name, pool in self._pools.items() if pool.count}
         place = site(origin)
@@ -103,6 +106,7 @@ class PooledAgent:
         Returns:
             Fires when the last connection is gone.
         """
+        self._closed = True
         return gatherResults([pool.close() for pool in self._pools.values()])
 
 

@@ -89,11 +89,14 @@ class AnswerReader:
     # Called by httptools ----------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self.surplus = self.surplus or self.complete
+        if self.complete:
+            self.surplus = True
+        else:
+            self.phrase = b""
 
-    def on_status(self, phrase: bytes) -> None:
+    def on_status(self, piece: bytes) -> None:
         if not self.complete:
-            self.phrase = phrase
+            self.phrase += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._seen_bytes += len(name) + len(value) + 4

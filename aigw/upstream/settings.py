@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 
-@attrs.frozen
-class UpstreamSettings:
+class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     Bounds of the connections to providers, and the sandbox's pace. Clocks belong to each request: see `Clocks`.
 
@@ -25,13 +27,13 @@ class UpstreamSettings:
         sandbox_pace_ms: Time between two chunks of a sandbox stream, in milliseconds.
     """
 
-    connections_per_host: int = attrs.field(default=512, validator=attrs.validators.ge(1))
-    waiting_per_host: int = attrs.field(default=1024, validator=attrs.validators.ge(0))
-    idle_per_host: int = attrs.field(default=128, validator=attrs.validators.ge(0))
-    idle_s: float = attrs.field(default=50.0, validator=attrs.validators.gt(0))
-    resend_within_s: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
-    head_bytes: int = attrs.field(default=65_536, validator=attrs.validators.ge(1024))
-    head_fields: int = attrs.field(default=256, validator=attrs.validators.ge(16))
-    dns_threads: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+    connections_per_host: Annotated[int, Meta(ge=1)] = 512
+    waiting_per_host: Annotated[int, Meta(ge=0)] = 1024
+    idle_per_host: Annotated[int, Meta(ge=0)] = 128
+    idle_s: Annotated[float, Meta(gt=0)] = 50.0
+    resend_within_s: Annotated[float, Meta(ge=0)] = 2.0
+    head_bytes: Annotated[int, Meta(ge=1024)] = 65_536
+    head_fields: Annotated[int, Meta(ge=16)] = 256
+    dns_threads: Annotated[int, Meta(ge=1)] = 16
     trust_roots: str = ""
-    sandbox_pace_ms: float = attrs.field(default=20.0, validator=attrs.validators.ge(0))
+    sandbox_pace_ms: Annotated[float, Meta(ge=0)] = 20.0
