@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
-
-import msgspec
+from typing import Any, ClassVar
 
 from aigw.codecs.sse import Event
+from aigw.providers.request import request_text_bytes
 from aigw.values.record import TEXT_CHARS
 from aigw.values.usage import Usage
-
-T = TypeVar("T")
 
 # No answer of today comes near it; a larger number is a vendor's mistake.
 MAX_TOKENS = 1_000_000_000
@@ -77,22 +74,6 @@ class AnswerReader:
             self.terminal = True
 
 
-def peek(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
-    """The few fields that a decoder knows, out of JSON; None when it is none of that shape."""
-    try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        return None
-
-
-_whole = msgspec.json.Decoder(msgspec.Raw)
-
-
-def is_document(data: bytes) -> bool:
-    """Whether bytes are one whole JSON document, of whatever shape."""
-    return peek(_whole, data) is not None
-
-
 def text(told: object) -> str:
     """A name that a vendor told, cut to what the log keeps; empty when it is no text."""
     return told[:TEXT_CHARS] if isinstance(told, str) else ""
@@ -144,118 +125,3 @@ def member(told: object, name: str) -> Any:
 def tokens_of(text_bytes: int) -> int:
     """The guess for a text of so many bytes of UTF-8; at least one token."""
     return max(1, -(-text_bytes // BYTES_PER_TOKEN))
-
-
-def _string_start(data: bytes, key: bytes) -> int:
-    """Where the string behind the first `key` begins, -1 when the key is absent or its value is no string."""
-    at = data.find(key)
-    if at < 0:
-        return -1
-    at += len(key)
-    if data.startswith(b'"', at):
-        return at + 1
-    return at + 2 if data.startswith(b' "', at) else -1
-
-
-def string_at(data: bytes, key: bytes) -> bytes:
-    """
-    The raw JSON string behind the first `key` in a small event, without decoding the event.
-
-    Args:
-        data: JSON.
-        key: With its quotes and colon, such as `b'"type":'`. Quotes inside JSON strings are escaped, so that a key
-            never matches inside of one.
-    Returns:
-        What stands between the quotes, escapes as written; empty when the value is no string.
-    """
-    at = _string_start(data, key)
-    if at < 0:
-        return b""
-    end = data.find(b'"', at)
-    while end > at and data[end - 1] == 0x5C and _escaped(data, end, at):
-        end = data.find(b'"', end + 1)
-    return data[at:end] if end > 0 else b""
-
-
-def _escaped(data: bytes, quote: int, start: int) -> bool:
-    """Whether an odd number of backslashes stands before a quote."""
-    before = quote
-    while before > start and data[before - 1] == 0x5C:
-        before -= 1
-    return (quote - before) % 2 == 1
-
-
-def string_bytes(data: bytes, *keys: bytes) -> int:
-    r"""
-    Length of the string behind the first of some keys that has one which is not empty; keys as in `string_at`.
-
-    Returns:
-        Bytes of UTF-8, nearly: an escape counts 1, `\uXXXX` counts 3. 0 without a string.
-    """
-    for key in keys:
-        at = _string_start(data, key)
-        if at < 0:
-            continue
-        # Called for every event of a stream: most are a few letters without an escape.
-        end = data.find(b'"', at)
-        if data.find(b"\\", at, end) < 0:
-            length = max(0, end - at)
-        else:
-            raw = string_at(data, key)
-            length = len(raw) - raw.count(b"\\") + raw.count(b"\\\\") - 2 * raw.count(b"\\u")
-        if length:
-            return length
-    return 0
-
-
-class _Part(msgspec.Struct, gc=False):
-    text: str | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    content: str | list[_Part] | None = None
-    parts: list[_Part] = []
-
-
-class _Request(msgspec.Struct, gc=False):
-    messages: list[_Message] = []
-    contents: list[_Message] = []
-    system: str | list[_Part] | None = None
-    instructions: str | None = None
-    prompt: str | list[str] | None = None
-    input: str | list[_Message] | None = None
-    inputs: str | None = None
-    message: str | None = None
-
-
-_request = msgspec.json.Decoder(_Request)
-
-
-def request_text_bytes(body: bytes) -> int:
-    """
-    Length of the text in a request's body, pictures and settings left out.
-
-    Args:
-        body: A chat, completion or responses request in any family's wording.
-    Returns:
-        Bytes of UTF-8; the length of the whole body when its shape is unknown.
-    """
-    request = peek(_request, body)
-    if request is None:
-        return len(body)
-    total = sum(_text(message.content) + _text(message.parts) for message in request.messages + request.contents)
-    if isinstance(request.input, list):
-        total += sum(_text(message.content) for message in request.input)
-    else:
-        total += _text(request.input)
-    if isinstance(request.prompt, list):
-        total += sum(_text(prompt) for prompt in request.prompt)
-    else:
-        total += _text(request.prompt)
-    return total + sum(_text(one) for one in (request.system, request.instructions, request.inputs, request.message))
-
-
-def _text(value: str | list[_Part] | None) -> int:
-    if isinstance(value, str):
-        return len(value.encode("utf-8"))
-    return sum(len((part.text or "").encode("utf-8")) for part in value or ())

@@ -1,10 +1,10 @@
-"""The model out of a request's body."""
+"""The model and the text out of a request's body."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aigw.providers.request import model_of_body, model_of_query
+from aigw.providers.request import model_of_body, model_of_query, request_text_bytes
 from aigw.values.record import TEXT_CHARS
 
 
@@ -41,3 +41,28 @@ class ModelTests(SynchronousTestCase):
         """Deepgram's model stands in the query string."""
         self.assertEqual(model_of_query("a=1&model=nova-3"), "nova-3")
         self.assertEqual(model_of_query("a=1"), "")
+
+
+class TextTests(SynchronousTestCase):
+    """The length of a request's text."""
+
+    def test_every_wording(self) -> None:
+        """The text of each family's requests is counted, pictures and parameters are not."""
+        for body, expected in (
+            (b'{"messages":[{"role":"user","content":"12345"}],"temperature":0.5}', 5),
+            (b'{"system":"123","messages":[{"content":[{"type":"text","text":"45"}]}]}', 5),
+            (b'{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:xxxxxxxx"}}]}]}', 0),
+            (b'{"contents":[{"parts":[{"text":"12345"},{"inlineData":{"data":"xxxx"}}]}]}', 5),
+            (b'{"input":"12345"}', 5),
+            (b'{"instructions":"12","input":[{"role":"user","content":[{"type":"input_text","text":"345"}]}]}', 5),
+            (b'{"prompt":["12","345"]}', 5),
+            (b'{"inputs":"12345"}', 5),
+            (b'{"message":"12345"}', 5),
+            ('{"prompt":"é"}'.encode(), 2),
+        ):
+            self.assertEqual(request_text_bytes(body), expected, body)
+
+    def test_unknown_shapes_count_whole(self) -> None:
+        """A body of another shape counts with all its bytes."""
+        for body in (b"--boundary", b'{"messages":7}', b"[" * 50_000):
+            self.assertEqual(request_text_bytes(body), len(body))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aigw.codecs.sse import Event
 from aigw.providers.answers import reader_for
 from aigw.providers.families import Family
-from aigw.providers.usage import count, error_text, request_text_bytes, string_at, string_bytes
+from aigw.providers.usage import count, error_text
 
 FAMILIES: tuple[Family, ...] = (
     "openai-chat",
@@ -64,47 +64,3 @@ class CountTests(SynchronousTestCase):
         self.assertEqual(error_text({"type": "overloaded"}), "overloaded")
         self.assertEqual(error_text({"message": {"deep": 1}}), "error")
         self.assertEqual(len(error_text("x" * 10_000)), 256)
-
-
-class StringTests(SynchronousTestCase):
-    """Strings out of undecoded events."""
-
-    def test_strings_end_where_json_ends_them(self) -> None:
-        """Escaped quotes and backslashes do not end a string early or late."""
-        for written in ("plain", 'a "quoted" b', "back\\slash\\", '\\"', "", "line\nend"):
-            data = (
-                b'{"a":1,"k":"'
-                + written.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").encode()
-                + b'","z":2}'
-            )
-            self.assertEqual(string_bytes(data, b'"k":'), len(written), written)
-
-    def test_what_is_no_string(self) -> None:
-        """Other values, absent keys and cut strings give nothing."""
-        for data in (b'{"k":null}', b'{"k":7}', b"{}", b'{"k":"cut', b'{"k":', b'{"x":"\\"k\\":\\"y\\""}'):
-            self.assertEqual(string_at(data, b'"k":'), b"", data)
-
-
-class RequestTests(SynchronousTestCase):
-    """The length of a request's text."""
-
-    def test_every_wording(self) -> None:
-        """The text of each family's requests is counted, pictures and parameters are not."""
-        for body, expected in (
-            (b'{"messages":[{"role":"user","content":"12345"}],"temperature":0.5}', 5),
-            (b'{"system":"123","messages":[{"content":[{"type":"text","text":"45"}]}]}', 5),
-            (b'{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:xxxxxxxx"}}]}]}', 0),
-            (b'{"contents":[{"parts":[{"text":"12345"},{"inlineData":{"data":"xxxx"}}]}]}', 5),
-            (b'{"input":"12345"}', 5),
-            (b'{"instructions":"12","input":[{"role":"user","content":[{"type":"input_text","text":"345"}]}]}', 5),
-            (b'{"prompt":["12","345"]}', 5),
-            (b'{"inputs":"12345"}', 5),
-            (b'{"message":"12345"}', 5),
-            ('{"prompt":"é"}'.encode(), 2),
-        ):
-            self.assertEqual(request_text_bytes(body), expected, body)
-
-    def test_unknown_shapes_count_whole(self) -> None:
-        """A body of another shape counts with all its bytes."""
-        for body in (b"--boundary", b'{"messages":7}', b"[" * 50_000):
-            self.assertEqual(request_text_bytes(body), len(body))

@@ -11,17 +11,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from aigw.codecs.sse import Event
-from aigw.providers.usage import (
-    AnswerReader,
-    first_count,
-    is_document,
-    member,
-    peek,
-    string_at,
-    string_bytes,
-    text,
-    usage_of,
-)
+from aigw.providers.peek import is_document, peek, string_at, string_bytes
+from aigw.providers.usage import AnswerReader, first_count, member, text, usage_of
 from aigw.values.usage import Usage
 
 _ENDS = (b"message-end", b"stream-end")

@@ -9,7 +9,8 @@ import msgspec
 
 from aigw.codecs.sse import Event
 from aigw.providers.answers.openai_chat import openai_usage
-from aigw.providers.usage import AnswerReader, first_count, is_document, peek, string_bytes, text, usage_of
+from aigw.providers.peek import is_document, peek, string_bytes
+from aigw.providers.usage import AnswerReader, first_count, text, usage_of
 
 # A stream that has shown an open finish reason promises a closed one.
 _OPEN = re.compile(rb'"finish_reason": ?null')

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from aigw.codecs.sse import Event
-from aigw.providers.usage import AnswerReader, first_count, is_document, peek, string_bytes, text, usage_of
+from aigw.providers.peek import is_document, peek, string_bytes
+from aigw.providers.usage import AnswerReader, first_count, text, usage_of
 from aigw.values.usage import Usage
 
 

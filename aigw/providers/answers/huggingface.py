@@ -11,16 +11,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from aigw.codecs.sse import Event
-from aigw.providers.usage import (
-    AnswerReader,
-    first_count,
-    is_document,
-    peek,
-    request_text_bytes,
-    string_bytes,
-    text,
-    tokens_of,
-)
+from aigw.providers.peek import is_document, peek, string_bytes
+from aigw.providers.request import request_text_bytes
+from aigw.providers.usage import AnswerReader, first_count, text, tokens_of
 from aigw.values.usage import Usage
 
 

@@ -12,17 +12,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from aigw.codecs.sse import Event
-from aigw.providers.usage import (
-    AnswerReader,
-    count,
-    first_count,
-    is_document,
-    member,
-    peek,
-    string_bytes,
-    text,
-    usage_of,
-)
+from aigw.providers.peek import is_document, peek, string_bytes
+from aigw.providers.usage import AnswerReader, count, first_count, member, text, usage_of
 from aigw.values.usage import Usage
 
 # Some servers (Ollama among them) write "" where others write null.

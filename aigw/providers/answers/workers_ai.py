@@ -12,7 +12,8 @@ import msgspec
 
 from aigw.codecs.sse import Event
 from aigw.providers.answers.openai_chat import openai_usage
-from aigw.providers.usage import AnswerReader, is_document, member, peek, string_bytes, text
+from aigw.providers.peek import is_document, peek, string_bytes
+from aigw.providers.usage import AnswerReader, member, text
 
 
 class _Answer(msgspec.Struct, gc=False):
