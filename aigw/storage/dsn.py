@@ -101,8 +101,13 @@ def read_dsn(text: str, environ: Mapping[str, str] = os.environ) -> Dsn:
         raise ConfigurationError(["database: `service` is not read; name the host itself"])
     if "host" not in given and "hostaddr" not in given and environ.get("PGHOST"):
         given["host"] = environ["PGHOST"]
-    counts = {len(given[key].split(",")) for key in ("host", "port") if key in given}
-    if "," in given.get("port", "") and len(counts) > 1:
+    hosts, ports = given.get("host", "").split(","), given.get("port", "").split(",")
+    if not all(port == "" or port.isdecimal() for port in ports):
+        # An unescaped slash in a password makes its beginning a port.
+        raise ConfigurationError(
+            ["database: a port is no number; in an address, escape what is special in the password"]
+        )
+    if len(ports) not in (1, len(hosts)):
         raise ConfigurationError(["database: as many ports as hosts are needed, or one for all"])
     return Dsn({**DEFAULTS, **given})
 

@@ -75,7 +75,9 @@ class Program(ProcessProtocol):
         # A line without an end must not grow for ever.
         self._partial = partial[-LINE_BYTES:]
         for line in lines:
-            text = line[:LINE_BYTES].decode("utf-8", "replace")
+            text = line[:LINE_BYTES].decode("utf-8", "replace").rstrip()
+            if not text:
+                continue
             self._lines.append(text)
             # PostgreSQL's name for what is no news: starts, stops, checkpoints.
             if not text.startswith("LOG:"):
