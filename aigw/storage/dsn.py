@@ -104,9 +104,7 @@ def read_dsn(text: str, environ: Mapping[str, str] = os.environ) -> Dsn:
     hosts, ports = given.get("host", "").split(","), given.get("port", "").split(",")
     if not all(port == "" or port.isdecimal() for port in ports):
         # An unescaped slash in a password makes its beginning a port.
-        raise ConfigurationError(
-            ["database: a port is no number; in an address, escape what is special in the password"]
-        )
+        raise ConfigurationError(["database: a port is no number (a slash in a password has to be escaped)"])
     if len(ports) not in (1, len(hosts)):
         raise ConfigurationError(["database: as many ports as hosts are needed, or one for all"])
     return Dsn({**DEFAULTS, **given})
