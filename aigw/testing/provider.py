@@ -276,6 +276,7 @@ class _Line(Protocol):
         self._playing: Seen | None = None
         self._steps: deque[Step] = deque()
         self._waiting = False
+        self._permits = 0
         self._flood: Flood | None = None
         self._flood_left = 0
 
@@ -322,12 +323,16 @@ class _Line(Protocol):
 
     def _begin(self, seen: Seen) -> None:
         self._playing = seen
+        self._permits = 0
         self._steps = deque(self._provider._requested(self, seen))
         self._play()
 
     def go(self) -> None:
+        """Pass the `WAIT` that the script stands at, or the next that it comes to."""
+        self._permits += 1
         if self._waiting:
             self._waiting = False
+            self._permits -= 1
             self._play()
 
     def _play(self) -> None:
@@ -344,6 +349,8 @@ class _Line(Protocol):
                 self._flood, self._flood_left = step, step.total_bytes
                 self.transport.registerProducer(self, False)
                 return
+            elif self._permits:
+                self._permits -= 1
             else:
                 self._waiting = True
                 return

@@ -77,6 +77,7 @@ class _Play:
         self._timer = Timer(wheel, self._open)
         self._asked: Deferred[Answer] = Deferred(lambda _: self.abort())
         self._answer: Answer | None = None
+        self._chunk = next(answer.chunks, None)
         self._told = 0
         self._paused = False
 
@@ -110,27 +111,19 @@ class _Play:
         self._go_on()
 
     def _go_on(self) -> None:
-        while self._answer is not None and not self._paused:
-            if not self._say(self._answer):
+        """Tell the next chunk, and the end right behind the last."""
+        answer, script = self._answer, self._script
+        while self._answer is not None and answer is not None and not self._paused:
+            if self._told == script.stall_after:
                 return
-            if self._pace_s and not self._paused:
+            if self._chunk is None or self._told == script.truncate_after:
+                self._answer = None
+                self._timer.cancel()
+                answer.end(None if self._chunk is None else TruncatedStream())
+                return
+            chunk, self._chunk = self._chunk, next(self._reply.chunks, None)
+            self._told += 1
+            answer.feed(chunk)
+            if self._pace_s and self._chunk is not None and not self._paused:
                 self._timer.reset(self._pace_s)
                 return
-
-    def _say(self, answer: Answer) -> bool:
-        """Tell the next chunk, or the end; False when nothing more will come."""
-        if self._told == self._script.stall_after:
-            return False
-        if self._told == self._script.truncate_after:
-            return self._end(answer, cut=True)
-        chunk = next(self._reply.chunks, None)
-        if chunk is None:
-            return self._end(answer, cut=False)
-        self._told += 1
-        answer.feed(chunk)
-        return True
-
-    def _end(self, answer: Answer, cut: bool) -> bool:
-        self._answer = None
-        answer.end(TruncatedStream() if cut else None)
-        return False

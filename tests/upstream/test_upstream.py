@@ -118,7 +118,7 @@ class AnswerTests(UpstreamCase):
     async def test_stream(self) -> None:
         """The events of a stream arrive one by one, as the provider sends them."""
         self.provider.on("*", event_stream(b"data: 1\n\n", WAIT, b"data: 2\n", b"\n", headers={"x-a": "b"}))
-        call, got = self.send()
+        _, got = self.send()
         await got.begun
         await self.turns(lambda: got.body)
         self.assertEqual(got.body, b"data: 1\n\n")
