@@ -26,8 +26,15 @@ TABLES = {
     "http": ("[http]", "HTTP", "Bounds of the HTTP server beneath both ports. None can be switched off."),
     "websocket": ("[websocket]", "WebSockets", "Bounds of every client's socket. None can be switched off."),
     "exchange": ("[exchange]", "Exchanges", "The clocks of a provider's answer, and how much of an answer is held."),
+    "upstream": ("[upstream]", "Connections to providers", "Bounds of the connections that are kept to each vendor."),
     "spool": ("[spool]", "Spool", "How records are made safe before PostgreSQL has them."),
     "shipper": ("[shipper]", "Shipper", "How records travel from the spool to PostgreSQL."),
+    "providers.<slug>": (
+        "[providers.custom-local]",
+        "Providers",
+        "One table for each provider that is to be reached elsewhere, or that is yours: the name behind the dot is its"
+        " slug. See :doc:`adding-a-provider`.",
+    ),
     "gateway[]": (
         "[[gateway]]",
         "Gateways",
@@ -43,7 +50,11 @@ EXAMPLES = {
     "listen": ["tcp:8787", "ssl:8443:privateKey=key.pem:certKey=cert.pem"],
     "database": "postgresql://aigw@db.example.com/aigw",
     "websocket.allowed_origins": ["https://app.example.com"],
+    "upstream.trust_roots": "our-authority.pem",
     "spool.durability": "power",
+    "providers.<slug>.base_url": "http://127.0.0.1:8000",
+    "providers.<slug>.headers": {"x-team": "red"},
+    "providers.<slug>.account": "our-account",
     "gateway[].id": "support-bot",
     "gateway[].cache_ttl": 300,
     "gateway[].rate_limiting_limit": 100,
@@ -71,7 +82,7 @@ def name_of(key: Key) -> str:
 def literal(value: Any) -> str:
     """A value as TOML."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {literal(item)}" for name, item in value.items()) + " }"
+        return f"{{{', '.join(f'{name} = {literal(item)}' for name, item in value.items())}}}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(literal(item) for item in value) + "]"
     return json.dumps(value)

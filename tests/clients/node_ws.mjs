@@ -36,6 +36,7 @@ socket.on("unexpected-response", async (_request, answer) => {
   let body = "";
   for await (const piece of answer) body += piece;
   print({ refused: { status: answer.statusCode, body } });
+  socket.terminate();
 });
 
 socket.on("error", (error) => print({ error: error.message }));
