@@ -33,18 +33,25 @@ class Control:
 
     Args:
         data_dir: Where the socket and the tokens are.
+
+    Attributes:
+        tokens: Real ones.
+        logs: By id, newest first.
+        database_away: Whether the logs cannot be reached.
+        doctor: Gives the checks.
     """
 
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.data_dir = data_dir
         self.database_away = False
+        self.logs: dict[bytes, dict[str, Any]] = {log_id: {"id": id_text(log_id)} for log_id in LOG_IDS}
         self.tokens = Tokens(TokenFile(data_dir / "tokens.json", execute), lambda: NOW_MS)
         self.doctor: Callable[[], Awaitable[object]] = self._healthy
         management = Management(
             tokens=TokenCalls(self.tokens, lambda: NOW_MS),
             logs=LogCalls(self._list_logs, self._show_log),
-            about=lambda: {"version": "0", "listen": ["http://127.0.0.1:1"]},
+            about=lambda: {"version": "0", "addresses": ["ws://127.0.0.1:1"]},
             doctor=self._run_doctor,
         )
         limits = HttpLimits(connections=10, body_bytes=4_096)
@@ -60,10 +67,10 @@ class Control:
     async def _healthy(self) -> object:
         return [{"name": "ports", "ok": True, "text": "fine"}]
 
-    async def _list_logs(self, limit: int, before: bytes | None) -> list[dict[str, str]]:
+    async def _list_logs(self, limit: int, before: bytes | None) -> list[dict[str, Any]]:
         if self.database_away:
             raise StorageUnavailable("postgresql://me:sesame@host")
-        return [{"id": id_text(log_id)} for log_id in LOG_IDS if before is None or log_id < before][:limit]
+        return [log for log_id, log in self.logs.items() if before is None or log_id < before][:limit]
 
-    async def _show_log(self, log_id: bytes) -> dict[str, str] | None:
-        return {"id": id_text(log_id)} if log_id in LOG_IDS else None
+    async def _show_log(self, log_id: bytes) -> dict[str, Any] | None:
+        return self.logs.get(log_id)

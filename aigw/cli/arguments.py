@@ -1,0 +1,110 @@
+"""The command line of `aigw`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import Any
+
+from aigw import __version__
+from aigw.cli import checks, logs, tokens
+from aigw.cli.completion import completion
+from aigw.cli.finding import DEFAULT_DATA_DIR
+
+Verb = Callable[[argparse.Namespace], int]
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every verb with its options; shell completion is made from it too."""
+    everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    everywhere.add_argument("--data-dir", metavar="DIR", help=f"the gateway's folder (default ./{DEFAULT_DATA_DIR})")
+    everywhere.add_argument("--config", metavar="FILE", help="the gateway's settings file, which names its folder")
+    everywhere.add_argument("--json", action="store_true", help="print JSON: one object, or one object a line")
+
+    parser = argparse.ArgumentParser(
+        prog="aigw",
+        description="Talks to a running AI gateway. Start one with: twistd --nodaemon aigateway",
+        epilog="exit codes: 0 well, 1 refused or a check failed, 2 wrong usage, 3 no gateway is running, 130 Ctrl-C",
+        parents=[everywhere],
+    )
+    parser.add_argument("--version", action="version", version=f"aigw {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(group: Any, name: str, verb: Verb, text: str) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = group.add_parser(name, help=text, description=text, parents=[everywhere])
+        added.set_defaults(verb=verb)
+        return added
+
+    add(verbs, "check-config", checks.check_config, "hold the settings against what can be set, and list every mistake")
+    add(verbs, "doctor", checks.doctor, "check ports, database, spool, clock and master key")
+    _add_token_verbs(add, verbs.add_parser("token", help="make, list and revoke tokens").add_subparsers(required=True))
+    _add_log_verbs(add, verbs.add_parser("logs", help="read logs").add_subparsers(required=True))
+    _add_chat(add(verbs, "chat", _chat, "talk to a model through the gateway's WebSocket"))
+    completion_verb = add(verbs, "completion", completion(build_parser), "print a completion script for a shell")
+    completion_verb.add_argument("shell", choices=("bash", "zsh"))
+    return parser
+
+
+def _add_token_verbs(add: Callable[..., argparse.ArgumentParser], group: Any) -> None:
+    create = add(group, "create", tokens.create, "make a token; its text is shown this once")
+    create.add_argument("--name", default="", help="what you call it")
+    create.add_argument("--scope", action="append", choices=("run", "read", "edit"), help="repeatable (default run)")
+    create.add_argument("--account", default="local", help="the account it may act for (default local)")
+    create.add_argument("--gateway", help="the only gateway it may act for (default: every one of the account)")
+    create.add_argument("--expires-in", type=duration_s, metavar="TIME", help="such as 90m, 12h, 30d (default: never)")
+    add(group, "list", tokens.list_all, "list all tokens, without their texts")
+    add(group, "revoke", tokens.revoke, "end a token at once, on open sockets too").add_argument("id", metavar="ID")
+
+
+def _add_log_verbs(add: Callable[..., argparse.ArgumentParser], group: Any) -> None:
+    newest = add(group, "list", logs.list_newest, "list the newest logs")
+    newest.add_argument("--limit", type=_count, default=20, metavar="N", help="how many (default 20)")
+    add(group, "show", logs.show, "show one log with its bodies").add_argument("id", metavar="ID")
+
+
+def _add_chat(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("message", nargs="?", default="", help="the only turn; without it, one turn a line of input")
+    verb.add_argument("--provider", default="sandbox", help="slug (default sandbox, which needs no key)")
+    verb.add_argument("--model", default="echo", help="as the provider names it (default echo)")
+    verb.add_argument("--endpoint", default="", help="path below the provider (default: where its chats live)")
+    verb.add_argument(
+        "--header", action="append", default=[], type=_header, metavar="NAME:VALUE", help="for the provider"
+    )
+    verb.add_argument("--url", help="ws:// address of a gateway (default: the running one; or AIGW_URL)")
+    verb.add_argument("--token", help="for the gateway (default: one made for this chat; or AIGW_TOKEN)")
+
+
+def duration_s(text: str) -> int:
+    """
+    A duration such as `30d`, `12h`, `90m`, `45s` or plain seconds, in seconds.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", text.strip())
+    if match is None or int(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90m, 12h or 30d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of logs")
+    return int(text)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError("a header is NAME:VALUE")
+    return name.strip().lower(), value.strip()
+
+
+def _chat(options: argparse.Namespace) -> int:
+    # Twisted and Autobahn take longer to import than any other verb takes to finish.
+    from aigw.cli.chat import chat
+
+    return chat(options)

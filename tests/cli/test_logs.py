@@ -1,0 +1,57 @@
+"""`aigw logs`."""
+
+from __future__ import annotations
+
+from aigw.values.ids import id_text
+from tests.cli import CommandTestCase
+from tests.management.control import LOG_IDS
+
+
+class LogsTests(CommandTestCase):
+    async def test_list(self) -> None:
+        """Logs come newest first, as many as asked, as a table with a head or as one object a line."""
+        self.start()
+        table = await self.run_aigw("logs", "list", "--limit", "2")
+        head, *rows = table.out.splitlines()
+        self.assertTrue(head.startswith("CREATED AT"))
+        self.assertEqual([id_text(log_id) in row for log_id, row in zip(LOG_IDS, rows, strict=False)], [True, True])
+        ran = await self.run_aigw("logs", "list", "--limit", "3", "--json")
+        self.assertEqual([log["id"] for log in ran.objects()], [id_text(log_id) for log_id in LOG_IDS[:3]])
+
+    async def test_more_than_one_page(self) -> None:
+        """A limit beyond what one call gives is asked for page by page, and ends where the logs end."""
+        self.start()
+        ran = await self.run_aigw("logs", "list", "--limit", "5000", "--json")
+        self.assertEqual(len(ran.objects()), len(LOG_IDS))
+
+    async def test_show(self) -> None:
+        """One log is shown with its bodies as they were; control characters do not reach the terminal."""
+        control = self.start()
+        control.logs[LOG_IDS[0]] = {
+            "id": id_text(LOG_IDS[0]),
+            "model": "gpt\x1b[2J",
+            "cost": 0.0000125,
+            "cached": False,
+            "request_body": '{"q": 1}',
+            "response_body": None,
+        }
+        ran = await self.run_aigw("logs", "show", id_text(LOG_IDS[0]))
+        self.assertIn('request_body:\n{"q": 1}\n', ran.out)
+        self.assertIn("response_body:\n(not kept)", ran.out)
+        self.assertIn("0.0000125", ran.out)
+        self.assertNotIn("\x1b", ran.out)
+        (log,) = (await self.run_aigw("logs", "show", id_text(LOG_IDS[0]), "--json")).objects()
+        self.assertEqual(log, control.logs[LOG_IDS[0]])
+
+    async def test_nothing_there(self) -> None:
+        """An unknown id is told as such; an outage of the database as an outage."""
+        control = self.start()
+        self.assertEqual((await self.run_aigw("logs", "show", "nonsense", "--json")).error()["code"], "no-such-log")
+        control.database_away = True
+        ran = await self.run_aigw("logs", "list", "--json")
+        self.assertEqual((ran.error()["code"], ran.code), ("database", 1))
+
+    async def test_limits_that_make_no_sense(self) -> None:
+        """A limit that is no number of logs is a wrong command line."""
+        for limit in ("0", "-1", "ten"):
+            self.assertEqual((await self.run_aigw("logs", "list", "--limit", limit)).code, 2)
