@@ -20,11 +20,13 @@ class Timer:
         call: What is called at the deadline.
     """
 
-    __slots__ = ("_deadline_s", "_slot", "_wheel", "call")
+    __slots__ = ("_deadline_s", "_slot", "_turn_s", "_wheel", "call")
 
     def __init__(self, wheel: Wheel, call: Callable[[], object]) -> None:
         self._wheel = wheel
         self._deadline_s = 0.0
+        # When the slot that holds this timer turns up.
+        self._turn_s = 0.0
         self._slot: set[Timer] | None = None
         self.call = call
 
@@ -44,11 +46,11 @@ class Timer:
         """
         Move the deadline to `delay_s` seconds from now; a timer that has fired or was cancelled runs again.
 
-        A later deadline is only noted: the timer stays in its slot and is filed again when that slot turns up, so
-        that a clock which every chunk of a stream winds up costs next to nothing.
+        A deadline behind the turn of its slot is only noted: the timer is filed again when that slot turns up. So a
+        clock which every chunk of a stream winds up costs next to nothing.
         """
         deadline_s = self._wheel.seconds() + delay_s
-        if self._slot is None or deadline_s < self._deadline_s:
+        if self._slot is None or deadline_s < self._turn_s:
             self._wheel.file(self, deadline_s)
         else:
             self._deadline_s = deadline_s
@@ -115,6 +117,7 @@ class Wheel:
         slot = self._slots[tick % SLOTS]
         slot.add(timer)
         timer._slot = slot
+        timer._turn_s = tick * self._tick_s
         timer._deadline_s = deadline_s
         self._count += 1
         if self._wake is None or tick < self._wake_tick:

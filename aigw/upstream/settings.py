@@ -7,6 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+Count = Annotated[int, Meta(ge=1)]
+CountOrNone = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+
 
 class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
@@ -27,13 +31,13 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sandbox_pace_ms: Time between two chunks of a sandbox stream, in milliseconds.
     """
 
-    connections_per_host: Annotated[int, Meta(ge=1)] = 512
-    waiting_per_host: Annotated[int, Meta(ge=0)] = 1024
-    idle_per_host: Annotated[int, Meta(ge=0)] = 128
+    connections_per_host: Count = 512
+    waiting_per_host: CountOrNone = 1024
+    idle_per_host: CountOrNone = 128
     idle_s: Annotated[float, Meta(gt=0)] = 50.0
-    resend_within_s: Annotated[float, Meta(ge=0)] = 2.0
+    resend_within_s: Seconds = 2.0
     head_bytes: Annotated[int, Meta(ge=1024)] = 65_536
     head_fields: Annotated[int, Meta(ge=16)] = 256
-    dns_threads: Annotated[int, Meta(ge=1)] = 16
+    dns_threads: Count = 16
     trust_roots: str = ""
     sandbox_pace_ms: Annotated[float, Meta(ge=0)] = 20.0

@@ -72,7 +72,7 @@ class AnswerTests(SandboxCase):
         self.assertIn((b"content-length", b"%d" % len(got.body)), got.headers)
 
     def test_stream(self) -> None:
-        """A stream is OpenAI's: the role, word by word, the reason, `[DONE]`; without usage, as it was not asked for."""
+        """A stream is OpenAI's: the role, word by word, the reason, `[DONE]`; no usage, as nobody asked for it."""
         got = self.ask(stream=True)
         *chunks, done = self.events(got)
         self.assertEqual((done, got.ending, got.heard.count("data")), ("[DONE]", "completed", 6))
