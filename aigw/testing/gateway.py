@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 START_S = 60.0
 _READY = re.compile(r"is ready")
-_APPLICATIONS = re.compile(r"applications\s+(wss?)://(\S+)/v1/local/default")
+_APPLICATIONS = re.compile(r"applications\s+(wss?://\S+/v1/local/default)")
 _OPERATORS = re.compile(r"operators\s+(\S+)")
 _TOKEN = re.compile(r"token\s+(aigw_\S+)")
 
@@ -35,7 +35,7 @@ class GatewayProcess(ProcessProtocol):
         output: All that it has written, to either stream.
         code: Its exit code once it has ended; minus the number of the signal that killed it.
         token: That the first start printed; empty on a later one.
-        url: Of the gateway `default`, for a WebSocket.
+        urls: Of the gateway `default`, for WebSockets: one for each endpoint, those of `options` last.
         control_url: Of the control port.
     """
 
@@ -43,7 +43,7 @@ class GatewayProcess(ProcessProtocol):
         self.output = ""
         self.code: int | None = None
         self.token = ""
-        self.url = ""
+        self.urls: list[str] = []
         self.control_url = ""
         self._overdue: IDelayedCall | None = None
         self._is_ready = False
@@ -112,6 +112,11 @@ class GatewayProcess(ProcessProtocol):
         return waiting
 
     @property
+    def url(self) -> str:
+        """The first of `urls`."""
+        return self.urls[0]
+
+    @property
     def pid(self) -> int:
         """Of the process; 0 when it has ended."""
         return self.transport.pid or 0 if self.transport is not None else 0
@@ -157,11 +162,10 @@ class GatewayProcess(ProcessProtocol):
             done.callback(self.code or 0)
 
     def _read_start(self) -> None:
-        applications = _APPLICATIONS.search(self.output)
+        self.urls = _APPLICATIONS.findall(self.output)
         operators = _OPERATORS.search(self.output)
-        if applications is None or operators is None:
+        if not self.urls or operators is None:
             return
-        self.url = f"{applications[1]}://{applications[2]}/v1/local/default"
         self.control_url = operators[1]
         token = _TOKEN.search(self.output)
         self.token = token[1] if token else ""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.utils import getProcessOutputAndValue
@@ -37,6 +40,27 @@ def streamed_text(messages: list[dict[str, Any]]) -> str:
     return "".join(choice["delta"].get("content") or "" for pieces in choices for choice in pieces)
 
 
+async def run_node(
+    script: Path, *arguments: str, environ: Mapping[str, str] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """
+    Run a script under Node.
+
+    Args:
+        script: Path.
+        arguments: For it.
+        environ: More of its environment.
+    Returns:
+        What it prints, one JSON object a line.
+    """
+    output, errors, code = await getProcessOutputAndValue(
+        NODE or "node", [str(script), *arguments], {**os.environ, **environ}, str(FOLDER)
+    )
+    if code != 0 or errors:
+        raise AssertionError(f"{script.name} ended with {code}: {errors.decode('utf-8', 'replace')}")
+    return [json.loads(line) for line in output.splitlines()]
+
+
 class ClientTestCase(IntegrationTestCase):
     """A test with a gateway in a process of its own, as a user starts it."""
 
@@ -45,9 +69,5 @@ class ClientTestCase(IntegrationTestCase):
         self.gateway = await self.start()
 
     async def node(self, script: Path, *arguments: str) -> list[dict[str, Any]]:
-        """Run a script under Node; what it prints, one JSON object a line."""
-        output, errors, code = await getProcessOutputAndValue(
-            NODE or "node", [str(script), *arguments], path=str(FOLDER)
-        )
-        self.assertEqual((code, errors), (0, b""))
-        return [json.loads(line) for line in output.splitlines()]
+        """See `run_node`."""
+        return await run_node(script, *arguments)
