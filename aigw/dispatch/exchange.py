@@ -10,6 +10,7 @@ import attrs
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from aigw.codecs.content_coding import ContentDecoder, coding_of
 from aigw.codecs.json_text import is_json
 from aigw.codecs.sse import SSEParser
 from aigw.dispatch.answer import AnswerHead, Outcome
@@ -101,7 +102,9 @@ class Exchange:
         self._attempt_at = 0.0
         self._head_at = -1.0
         self._first_byte_at = -1.0
+        self._status = 0
         self._head: AnswerHead | None = None
+        self._decoder: ContentDecoder | None = None
         self._events: SSEParser | None = None
         self._held: list[bytes] | None = None
         self._body = b""
@@ -138,9 +141,16 @@ class Exchange:
         self._step = step
         self._attempt_at = self._parts.monotonic()
         self._head_at = self._first_byte_at = -1.0
-        self._head = self._events = self._held = None
+        self._status = 0
+        self._head = self._decoder = self._events = self._held = None
         self._capture.restart()
-        self._call = call = self._parts.upstream.send(self._plans[step].request, self)
+        try:
+            self._call = call = self._parts.upstream.send(self._plans[step].request, self)
+        except Exception:
+            # Raised here it would be lost in the flush of the log, and the client would wait for ever.
+            self._log.failure("the request of {log_id} could not be sent", log_id=self.log_id)
+            self.failed(InternalError())
+            return
         if self._paused:
             call.pause()
 
@@ -173,11 +183,18 @@ class Exchange:
     def head(self, status: int, headers: Headers) -> None:
         """The provider has begun to answer: pass it on, or try the next step."""
         self._head_at = self._parts.monotonic()
+        self._status = status
         if not 200 <= status < 300 and self._has_next_step:
             self._stop_call()
-            self._note_attempt(0, status)
+            self._note_attempt(0)
             self._ask(self._step + 1)
             return
+        if self._reply.wants_whole:
+            try:
+                headers = self._decode(headers)
+            except GatewayError as error:
+                self._break(error)
+                return
         content_type = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
         streaming = content_type[:17].lower() == "text/event-stream"
         self._head = AnswerHead(self.log_id, self._step, status, content_type, headers, streaming)
@@ -190,50 +207,86 @@ class Exchange:
         self.state = State.ANSWERING
         self._reply.head(self._head)
 
+    def _decode(self, headers: Headers) -> Headers:
+        """Undo a coding that nobody asked for: what is taken apart for messages must be plain."""
+        coding = coding_of(headers)
+        if not coding:
+            return headers
+        self._decoder = ContentDecoder(coding, self._parts.settings.response_bytes)
+        return tuple(field for field in headers if field[0] not in (b"content-encoding", b"content-length"))
+
     def data(self, chunk: bytes) -> None:
         """More of the answer."""
         if self._first_byte_at < 0:
             self._first_byte_at = self._parts.monotonic()
+        try:
+            if self._decoder is not None:
+                chunk = self._decoder.feed(chunk)
+            self._take(chunk)
+        except GatewayError as error:
+            self._break(error)
+
+    def _take(self, chunk: bytes) -> None:
         self._capture.add(chunk)
         if self._events is not None:
-            self._stream(chunk, self._events)
+            events = self._events.feed(chunk)
+            reader = self._plans[self._step].reader
+            for event in events:
+                reader.event(event)
+            self._reply.body(chunk, events)
         elif self._held is not None:
             self._held.append(chunk)
             if self._capture.total_bytes > self._parts.settings.response_bytes:
-                self._stop_call()
-                self.failed(ResponseTooLarge())
+                raise ResponseTooLarge()
         else:
             self._reply.body(chunk, ())
 
-    def _stream(self, chunk: bytes, parser: SSEParser) -> None:
+    def completed(self) -> None:
+        """The answer's body has ended as its framing promised; whether it is whole, its content must show."""
         try:
-            events = parser.feed(chunk)
-        except ResponseTooLarge as error:
-            self._stop_call()
+            self._read_end()
+        except GatewayError as error:
             self.failed(error)
             return
-        reader = self._plans[self._step].reader
-        for event in events:
-            reader.event(event)
-        self._reply.body(chunk, events)
-
-    def completed(self) -> None:
-        """The answer's body has ended as its framing promised; a stream must also have shown its own end mark."""
+        except Exception:
+            # A defect here must not cost the client its ending.
+            self._log.failure("the end of {log_id} could not be read", log_id=self.log_id)
+            self.failed(InternalError())
+            return
         self._call = None
+        self._note_attempt(0)
+        self._end(None)
+
+    def _read_end(self) -> None:
+        """
+        Look for the end mark of the answer itself.
+
+        Raises:
+            TruncatedStream: There is none.
+            ProviderFailed: The answer is whole, and says of itself that it failed.
+        """
         reader = self._plans[self._step].reader
-        error: GatewayError | None = None
+        if self._decoder is not None and not self._decoder.finished:
+            raise TruncatedStream()
         if self._events is not None:
             self._last_event(self._events)
             if not reader.terminal:
-                error = TruncatedStream()
-            elif reader.error:
-                error = ProviderFailed("it reported an error within its stream")
-        else:
-            self._body = b"".join(self._held or ())
-            self._held = None
-            reader.body(self._body if self._body else self._capture.body())
-        self._note_attempt(error.code if error else 0)
-        self._end(error)
+                raise TruncatedStream()
+            if reader.error:
+                raise ProviderFailed("it reported an error within its stream")
+            return
+        body = b"".join(self._held or ())
+        reader.body(body or self._capture.body())
+        # A body that ends with its connection may be cut anywhere.
+        if body and not reader.terminal and self._promises_json and not is_json(body):
+            raise TruncatedStream()
+        self._body = body
+        self._held = None
+
+    @property
+    def _promises_json(self) -> bool:
+        head = self._head
+        return head is not None and head.status < 400 and head.content_type.partition(";")[0].strip().endswith("json")
 
     def _last_event(self, parser: SSEParser) -> None:
         """Some servers leave out the blank line behind their last event; half an event is none."""
@@ -253,6 +306,11 @@ class Exchange:
             self._held = None
             self._end(error)
 
+    def _break(self, error: GatewayError) -> None:
+        """Leave a provider whose answer cannot be used."""
+        self._stop_call()
+        self.failed(error)
+
     @property
     def _has_next_step(self) -> bool:
         return self._step + 1 < len(self._plans)
@@ -264,7 +322,7 @@ class Exchange:
 
     # How it ends ----------------------------------------------------------------------------------------------------
 
-    def _note_attempt(self, error_code: int, status: int = 0) -> None:
+    def _note_attempt(self, error_code: int) -> None:
         if len(self._attempts) >= ATTEMPTS_KEPT:
             return
         plan = self._plans[self._step]
@@ -272,7 +330,7 @@ class Exchange:
             Attempt(
                 step=self._step,
                 provider=plan.target.provider,
-                status=status or (self._head.status if self._head else 0),
+                status=self._status,
                 error_code=error_code,
                 started_ms=_ms(self._attempt_at - self._opened_at),
                 first_byte_ms=_ms(self._head_at - self._attempt_at) if self._head_at >= 0 else -1,
@@ -303,8 +361,10 @@ class Exchange:
         self.state = State.OVER
         try:
             self._reply.finish(outcome)
-        finally:
-            self._over(self)
+        except Exception:
+            # The others whose records were flushed with this one still wait for their last messages.
+            self._log.failure("the last message of {log_id} could not be sent", log_id=self.log_id)
+        self._over(self)
 
     def _record(self, error: GatewayError | None, target: Target | None) -> End:
         now = self._parts.monotonic()
@@ -335,8 +395,8 @@ class Exchange:
             attempts=self._attempts,
             request_body=request[:kept] if keep and plan else None,
             response_body=self._capture.body() if keep and head is not None else None,
-            request_cut=len(request) > kept,
-            response_cut=self._capture.cut,
+            request_cut=keep and len(request) > kept,
+            response_cut=keep and self._capture.cut,
         )
 
     @property
@@ -349,8 +409,9 @@ class Exchange:
             return None, None, ""
         reader = plan.reader
         usage = reader.usage
-        if usage is None and self._head.streaming and self._head.status < 400:
-            # The provider counted and will charge for it, also when the client left in the middle.
+        if self._head.streaming and self._head.status < 400:
+            # The provider counted and will charge for it, also when the client left in the middle; what it told until
+            # then may be a beginning only.
             usage = reader.estimate(plan.request.body)
         if usage is None:
             return None, None, reader.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated
 
 import attrs
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from aigw.values.gateway import Gateway
+from aigw.values.record import TEXT_CHARS
 from aigw.values.step import Clocks
 
 METADATA_ENTRIES = 5
@@ -80,15 +82,20 @@ def metadata(settings: Mapping[bytes, bytes]) -> bytes:
     The log's metadata out of `cf-aig-metadata`.
 
     Returns:
-        A JSON object of at most five flat entries, or nothing when the header is absent or is no such object.
+        A JSON object of at most five flat entries, their texts cut to `TEXT_CHARS`; nothing when the header is absent
+        or is no such object.
     """
     text = settings.get(b"cf-aig-metadata")
     if not text:
         return b""
     try:
         entries = msgspec.json.decode(text, type=dict[str, str | int | float | bool])
-        kept = [(key, value) for key, value in entries.items() if not key.startswith(_RESERVED)][:METADATA_ENTRIES]
-        return msgspec.json.encode(dict(kept)) if kept else b""
+        allowed = ((key, value) for key, value in entries.items() if not key.startswith(_RESERVED))
+        kept = {
+            key[:TEXT_CHARS]: value[:TEXT_CHARS] if isinstance(value, str) else value
+            for key, value in islice(allowed, METADATA_ENTRIES)
+        }
+        return msgspec.json.encode(kept) if kept else b""
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return b""
 

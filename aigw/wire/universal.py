@@ -62,15 +62,18 @@ class UniversalReply:
 
     def finish(self, outcome: Outcome) -> None:
         """The terminal message: the exchange's record is safe by now."""
+        try:
+            self._stream.put(self._last_message(outcome))
+        finally:
+            self._session.over(self._key)
+
+    def _last_message(self, outcome: Outcome) -> bytes:
         event_id = self._event_id or outcome.log_id
         if self._head is not None:
-            last = messages.done(event_id, self._head, outcome)
-        elif outcome.error is not None or outcome.head is None:
-            last = messages.failure(event_id, outcome)
-        else:
-            last = messages.whole(event_id, outcome.head, outcome.body)
-        self._stream.put(last)
-        self._session.over(self._key)
+            return messages.done(event_id, self._head, outcome)
+        if outcome.error is not None or outcome.head is None:
+            return messages.failure(event_id, outcome)
+        return messages.whole(event_id, outcome.head, outcome.body)
 
 
 @implementer(ISocketApplication)
