@@ -143,6 +143,13 @@ def segment_numbers(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
 
 
+def spools_at(path: Path) -> list[Path]:
+    """The folder itself if it is a spool's, else the spools in it, by name."""
+    if spool_name(path.name) is not None:
+        return [path]
+    return sorted(each for each in path.iterdir() if spool_name(each.name) is not None) if path.is_dir() else []
+
+
 def spool_name(name: str) -> uuid.UUID | None:
     """The spool's id that is a folder's name; None when it is none."""
     try:

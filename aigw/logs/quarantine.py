@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
 import msgspec
 
 from aigw.logs.directory import segment_numbers, segment_path
-from aigw.logs.frame import HEADER_BYTES, NO_ID, Kind, append_frame, file_header
+from aigw.logs.frame import HEADER_BYTES, NO_ID, Kind, append_frame, file_header, record_decoder
+from aigw.logs.position import Position
 from aigw.logs.quota import Quota
 from aigw.logs.reader import Frame, SegmentReader, read_at, read_head
+from aigw.logs.source import Entry
 from aigw.logs.stats import LogStats
 from aigw.logs.volume import Volume
+from aigw.values.record import End
 
 DAMAGED_PIECE_BYTES = 1024 * 1024
 
@@ -38,12 +41,12 @@ class Waiting:
     One record in quarantine.
 
     Attributes:
-        log_id: 16 bytes.
         refused: See there.
+        entry: To be tried again.
     """
 
-    log_id: bytes
     refused: Refused
+    entry: Entry
 
 
 _decoder = msgspec.msgpack.Decoder(Refused)
@@ -77,20 +80,19 @@ class Quarantine:
         """Numbers of the files, oldest first."""
         return segment_numbers(self._folder)
 
-    def put(self, log_id: bytes, payload: bytes, reason: str) -> None:
+    def put(self, entries: Sequence[Entry], reason: str) -> None:
         """
-        Put a record aside, durably.
+        Put records aside, durably.
 
         Args:
-            log_id: 16 bytes.
-            payload: Its `End` in msgpack.
+            entries: As they were read from the spool.
             reason: For the operator; holds no prompt.
         Raises:
-            OSError: The disk refuses.
+            OSError: The disk refuses; none was put aside then.
         """
-        self._write([(Kind.REFUSED, log_id, Refused(reason, payload))])
-        self._stats.quarantined += 1
-        self._stats.quarantine_records += 1
+        self._write([(Kind.REFUSED, e.record.origin.id, Refused(reason, bytes(e.payload))) for e in entries])
+        self._stats.quarantined += len(entries)
+        self._stats.quarantine_records += len(entries)
 
     def put_damaged(self, data: bytes, reason: str) -> None:
         """Keep bytes for the operator that should have been records and are not."""
@@ -108,7 +110,10 @@ class Quarantine:
             reader = SegmentReader(read_at(file.fileno()), head.nonce, HEADER_BYTES, size)
             while (found := reader.next()) is not None:
                 if isinstance(found, Frame) and found.kind == Kind.REFUSED:
-                    yield Waiting(found.log_id, _decoder.decode(found.payload))
+                    refused = _decoder.decode(found.payload)
+                    record = record_decoder.decode(refused.payload)
+                    if isinstance(record, End):
+                        yield Waiting(refused, Entry(record, memoryview(refused.payload), Position(number, found.end)))
 
     def replace(self, number: int, rest: list[Waiting], released: int) -> None:
         """
@@ -120,7 +125,7 @@ class Quarantine:
             released: How many have left for the database.
         """
         if rest:
-            self._write([(Kind.REFUSED, waiting.log_id, waiting.refused) for waiting in rest])
+            self._write([(Kind.REFUSED, waiting.entry.record.origin.id, waiting.refused) for waiting in rest])
         self._remove(number)
         self._stats.released += released
         self._stats.quarantine_records -= released

@@ -12,7 +12,7 @@ import msgspec
 from twisted.logger import Logger
 
 from aigw.errors import Interrupted
-from aigw.logs.directory import UNFINISHED, SpoolDirectory
+from aigw.logs.directory import UNFINISHED, SpoolDirectory, spools_at
 from aigw.logs.fit import interrupted, squeezed
 from aigw.logs.frame import HEADER_BYTES, Kind, append_frame, record_decoder
 from aigw.logs.quota import Quota
@@ -55,7 +55,7 @@ def adopt_dead(root: Path, volume: Volume, quota: Quota, stats: LogStats) -> lis
         What is to be shipped, each locked. Spools of living processes are not among them.
     """
     adopted = []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
+    for path in spools_at(root):
         directory = SpoolDirectory.claim(path)
         if directory is None:
             continue

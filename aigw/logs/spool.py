@@ -149,6 +149,12 @@ class Spool:
         """Call back after each write."""
         self._written.append(call)
 
+    def flush_now(self) -> None:
+        """Write what waits, without waiting for the turn to end."""
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush()
+
     def close(self) -> Deferred[None]:
         """
         Write what waits and take nothing more. Segments stay for the shipper, the lock stays with `directory`.

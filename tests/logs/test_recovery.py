@@ -211,5 +211,7 @@ class DirectoryTests(Case):
         assert brought is not None
         adopt(brought, Volume(), self.stats)
         self.assertEqual(brought.spool_id, self.case.directory.spool_id)
-        self.assertEqual([r.origin.id for r in records_in(brought.segment(1)) if isinstance(r, End)], [running.origin.id])
+        self.assertEqual(
+            [r.origin.id for r in records_in(brought.segment(1)) if isinstance(r, End)], [running.origin.id]
+        )
         self.assertEqual(self.case.directory.segment(1).read_bytes(), original)

@@ -1,0 +1,176 @@
+"""A batch on its way into the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+import psycopg2
+
+from aigw.logs.compression import PIECE_BYTES, compressed
+from aigw.logs.names import Names
+from aigw.logs.position import Position
+from aigw.logs.rollups import live_rows_of, rollups_of
+from aigw.logs.rows import LogRow, attempts_json, error_text, gateway_of, log_row, names_of
+from aigw.logs.source import Entry
+from aigw.logs.sql import ADD_LIVE_ROWS, ADD_ROLLUPS, ADVANCE, FIRST_POSITION, INSERT_LOGS
+from aigw.values.record import End
+
+
+class PositionMoved(Exception):
+    """The database has another position than the one that was read from: a lost acknowledgement was a success."""
+
+
+@attrs.frozen
+class Packed:
+    """
+    A record with its bodies ready to be sent.
+
+    Attributes:
+        entry: See there.
+        request, response: zstd frames; None when not kept.
+    """
+
+    entry: Entry
+    request: bytes | None
+    response: bytes | None
+
+
+@attrs.frozen
+class Step:
+    """
+    A move of a spool's position.
+
+    Attributes:
+        spool_id: 16 bytes.
+        start: What the database must still say; None when it must say nothing.
+        end: What it says afterwards.
+    """
+
+    spool_id: bytes
+    start: Position | None
+    end: Position
+
+
+def pack(entries: Sequence[Entry]) -> Generator[None, None, list[Packed]]:
+    """
+    Compress the bodies of a batch.
+
+    Yields:
+        Whenever the reactor should have a turn.
+    """
+    packed, worked = [], 0
+    for entry in entries:
+        frames = []
+        for body in _bodies(entry.record):
+            frames.append(None if body is None else (yield from compressed(body)))
+            worked += len(body or b"")
+        if worked >= PIECE_BYTES:
+            worked = 0
+            yield
+        packed.append(Packed(entry, *frames))
+    return packed
+
+
+def _bodies(record: End) -> tuple[bytes | None, bytes | None]:
+    if not (record.origin.collect and record.origin.collect_payload):
+        return None, None
+    return record.request_body, record.response_body
+
+
+async def rows_for(names: Names, packed: Sequence[Packed]) -> list[LogRow]:
+    """
+    The narrow rows of a batch.
+
+    Raises:
+        StorageUnavailable, psycopg2.Error: While names were looked up or added.
+    """
+    records = [each.entry.record for each in packed]
+    ids, gateways = await names.ids(
+        (name for record in records for name in names_of(record)), (gateway_of(record) for record in records)
+    )
+    return [log_row(record, ids, gateways) for record in records]
+
+
+async def store(cursor: Any, step: Step | None, packed: Sequence[Packed], rows: Sequence[LogRow]) -> None:
+    """
+    Put a batch into the tables.
+
+    Args:
+        cursor: Within a transaction.
+        step: Moves with the rows; None for records out of the quarantine, which have no place in a spool.
+        packed, rows: The records and their rows, in the same order.
+    Raises:
+        PositionMoved: The batch was stored before, or somebody else ships this spool.
+        StorageUnavailable, psycopg2.Error: As the database says.
+    """
+    if step is not None:
+        await _advance(cursor, step)
+    made = await _insert(cursor, packed, rows)
+    # Rows that were there already have been counted. An exchange that leaves no row has only the position to tell.
+    new = [row for row in {row.id: row for row in rows}.values() if row.id in made]
+    counted = new + [row for each, row in zip(packed, rows, strict=True) if not _kept(each)]
+    if counted:
+        await cursor.execute(ADD_ROLLUPS, (msgspec.json.encode(rollups_of(counted)).decode(),))
+    if new:
+        live = live_rows_of(new)
+        await cursor.execute(ADD_LIVE_ROWS, (list(live), list(live.values())))
+
+
+async def _advance(cursor: Any, step: Step) -> None:
+    spool = _uuid(step.spool_id)
+    if step.start is None:
+        await cursor.execute(FIRST_POSITION, (spool, *step.end))
+    else:
+        await cursor.execute(ADVANCE, (*step.end, spool, *step.start))
+    if cursor.rowcount != 1:
+        raise PositionMoved
+
+
+async def _insert(cursor: Any, packed: Sequence[Packed], rows: Sequence[LogRow]) -> set[str]:
+    """Insert rows and bodies of the records that are kept; the ids of those that were not there before."""
+    kept = [(each, row) for each, row in zip(packed, rows, strict=True) if _kept(each)]
+    if not kept:
+        return set()
+    records = [each.entry.record for each, _ in kept]
+    await cursor.execute(
+        INSERT_LOGS,
+        (
+            msgspec.json.encode([row for _, row in kept]).decode(),
+            [row.id for _, row in kept],
+            [record.request_cut for record in records],
+            [record.response_cut for record in records],
+            [error_text(record) for record in records],
+            [attempts_json(record.attempts) for record in records],
+            [_binary(each.request) for each, _ in kept],
+            [_binary(each.response) for each, _ in kept],
+        ),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def _kept(packed: Packed) -> bool:
+    return packed.entry.record.origin.collect
+
+
+def _binary(frame: bytes | None) -> Any:
+    return None if frame is None else psycopg2.Binary(frame)
+
+
+def _uuid(spool_id: bytes) -> str:
+    return spool_id.hex()
+
+
+def is_about_data(error: BaseException) -> bool:
+    """
+    Whether the database refuses what is in the batch, rather than the batch now.
+
+    Classes 22 (data), 23 (integrity, and ids without a partition) and 54 (limits, such as nesting). A table that is
+    missing or a right that was revoked (class 42) is no record's fault: that waits for the operator.
+    """
+    if isinstance(error, psycopg2.Error):
+        code = error.pgcode or ""
+        return code[:2] in ("22", "23", "54") if code else isinstance(error, psycopg2.DataError)
+    return isinstance(error, ValueError | TypeError | OverflowError | KeyError)
