@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from aigw.cli.finding import control, quoted
-from aigw.cli.output import OK, as_json, cell, print_json, print_rows, print_table
+from aigw.cli.output import OK, as_json, cell, print_json, print_rows, print_table, readable
 from aigw.management.control_client import ControlClient
 
 _COLUMNS = ("created_at", "id", "provider", "model", "status_code", "duration", "tokens_in", "tokens_out", "cost")
@@ -40,14 +39,19 @@ def show(options: argparse.Namespace) -> int:
     if as_json(options):
         print_json(log)
         return OK
-    bodies = {name: log.pop(name) for name in ("request_body", "response_body") if name in log}
-    print_table([(name, cell(value)) for name, value in log.items()])
+    bodies = {name: log.pop(name, None) for name in ("request", "response")}
+    # Their heads are the same once more.
+    print_table([(name, cell(value)) for name, value in log.items() if "_head" not in name])
     for name, body in bodies.items():
-        print(f"\n{name}:\n{_body_text(body)}")
+        print(f"\n{name}: {_body_text(body)}")
     return OK
 
 
-def _body_text(body: object) -> str:
+def _body_text(body: dict[str, Any] | None) -> str:
+    """A stored body with a word on what it is; see `aigw.logs.views.Body`."""
     if body is None:
         return "(not kept)"
-    return body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
+    notes = [] if body["encoding"] == "utf-8" else [body["encoding"]]
+    notes += [] if body["complete"] else ["cut off"]
+    about = f"({', '.join(notes)})" if notes else ""
+    return f"{about}\n{readable(body['text'])}"

@@ -58,5 +58,11 @@ def cell(value: object) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # What a client or a provider wrote must not steer the operator's terminal.
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text) or "-"
+    return readable(text, "") or "-"
+
+
+def readable(text: str, kept: str = "\n\t") -> str:
+    """What a client or a provider wrote, without what would steer the operator's terminal."""
+    return "".join(
+        character if character.isprintable() or character in kept else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

@@ -32,12 +32,14 @@ class LogsTests(CommandTestCase):
             "model": "gpt\x1b[2J",
             "cost": 0.0000125,
             "cached": False,
-            "request_body": '{"q": 1}',
-            "response_body": None,
+            "request_head": '{"q"',
+            "request": {"text": '{\n"q": "\x1b[2J"}', "encoding": "utf-8", "complete": False},
+            "response": None,
         }
         ran = await self.run_aigw("logs", "show", id_text(LOG_IDS[0]))
-        self.assertIn('request_body:\n{"q": 1}\n', ran.out)
-        self.assertIn("response_body:\n(not kept)", ran.out)
+        self.assertIn('request: (cut off)\n{\n"q": "', ran.out)
+        self.assertIn("response: (not kept)", ran.out)
+        self.assertNotIn("request_head", ran.out)
         self.assertIn("0.0000125", ran.out)
         self.assertNotIn("\x1b", ran.out)
         (log,) = (await self.run_aigw("logs", "show", id_text(LOG_IDS[0]), "--json")).objects()

@@ -1,0 +1,184 @@
+"""Tokens of two nodes meet in a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, execute, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from aigw.controls.token_file import TokenFile
+from aigw.controls.token_sync import CHANNEL, TokenSync, sync
+from aigw.controls.tokens import FORGET_AFTER_MS, Tokens
+from aigw.errors import StorageUnavailable
+from aigw.interfaces import IDatabase
+from aigw.storage.database import Database
+from aigw.storage.dsn import read_dsn
+from aigw.testing.postgres import fresh_database
+
+NOW_MS = 1_800_000_000_123
+
+
+class SyncTests(TestCase):
+    async def setUp(self) -> None:
+        self.now_ms = NOW_MS
+        self.database = Database(reactor, read_dsn(await fresh_database(reactor)))
+        self.database.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.database.stop()))
+        await self.database.reached()
+        self.here, self.there = self.node(), self.node()
+
+    def node(self) -> Tokens:
+        return self.again(Path(self.mktemp()))
+
+    def again(self, path: Path) -> Tokens:
+        return Tokens(TokenFile(path, execute), lambda: self.now_ms)
+
+    async def sync_all(self) -> None:
+        for tokens in (self.here, self.there, self.here):
+            await sync(tokens, self.database)
+
+    async def test_a_token_made_here_opens_the_gateway_there(self) -> None:
+        """A token made on one node is taken by the other, with all that it is bound to, and stays so on its disk."""
+        path = Path(self.mktemp())
+        self.there = self.again(path)
+        made = await self.here.create("app", ("run", "read"), "local", "default", self.now_ms + 60_000)
+        await self.sync_all()
+        for node in (self.there, self.again(path)):
+            self.assertEqual(node.verify(made.text, "local", "default", "read", self.now_ms), made.token)
+
+    async def test_a_revocation_reaches_every_node(self) -> None:
+        """A token that one node has revoked is refused by the other, whose open sockets are told."""
+        made = await self.here.create("app")
+        await self.sync_all()
+        told: list[str] = []
+        self.there.on_revoked(lambda token: told.append(token.id))
+        await self.here.revoke(made.token.id)
+        await self.sync_all()
+        self.assertIsNone(self.there.verify(made.text, "local", "default", "run", self.now_ms))
+        self.assertEqual(told, [made.token.id])
+
+    async def test_nobody_takes_a_revocation_back(self) -> None:
+        """A node that slept through a revocation does not bring the token back; the earliest end holds everywhere."""
+        made = await self.here.create("app")
+        await self.sync_all()
+        await self.here.revoke(made.token.id)
+        self.now_ms += 5_000
+        await self.there.revoke(made.token.id)
+        await sync(self.there, self.database)
+        await self.sync_all()
+        for node in (self.here, self.there):
+            self.assertEqual([token.revoked_ms for token in node.all()], [NOW_MS])
+
+    async def test_an_empty_disk(self) -> None:
+        """A node that has lost its disk gets its tokens back from the database."""
+        made = await self.here.create("app")
+        await sync(self.here, self.database)
+        newcomer = self.node()
+        await sync(newcomer, self.database)
+        self.assertEqual(newcomer.all(), [made.token])
+
+    async def test_ended_tokens_are_forgotten_everywhere(self) -> None:
+        """Tokens that ended long ago leave the database and do not come back from anybody's disk."""
+        await self.here.create("chat", expires_ms=self.now_ms + 1)
+        await self.sync_all()
+        self.now_ms += FORGET_AFTER_MS + 2
+        await self.sync_all()
+        self.assertEqual(await self.database.query("SELECT count(*) FROM tokens"), [(0,)])
+
+    async def test_nothing_new_is_not_announced(self) -> None:
+        """Nodes that agree leave each other in peace: an announcement follows a change, and no announcement follows."""
+        heard = 0
+        waiting: Deferred[None] = Deferred()
+
+        def hear(*_: Any) -> None:
+            nonlocal heard, waiting
+            heard += 1
+            told, waiting = waiting, Deferred()
+            told.callback(None)
+
+        self.database.listen(CHANNEL, hear)
+        # The first call says that the database listens from now on.
+        await waiting
+        await self.here.create("app")
+        announced = waiting
+        await self.sync_all()
+        await announced
+        await self.sync_all()
+        await self.sync_all()
+        self.assertEqual(heard, 2)
+
+    async def test_changes_are_pushed_by_themselves(self) -> None:
+        """Once it is started, a node tells the database of each change without being asked."""
+        TokenSync(self.here, self.database).start()
+        for count in (1, 2):
+            await self.here.create(f"app {count}")
+            while await self.database.query("SELECT count(*) FROM tokens") != [(count,)]:
+                pass
+
+
+@implementer(IDatabase)
+class Away:
+    """A database that comes into reach when the test says so."""
+
+    available = False
+
+    def __init__(self) -> None:
+        self.queries: list[Deferred[list[tuple[Any, ...]]]] = []
+        self.calls: list[Callable[[], None]] = []
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Deferred[list[tuple[Any, ...]]]:
+        if not self.available:
+            return fail(StorageUnavailable())
+        self.queries.append(Deferred())
+        return self.queries[-1]
+
+    def transact(self, interaction: Callable[[Any], Any]) -> Deferred[Any]:
+        return succeed(None)
+
+    def when_available(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+
+class TokenSyncTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.tokens = Tokens(TokenFile(Path(self.mktemp()), execute), lambda: NOW_MS)
+        self.database = Away()
+        self.sync = TokenSync(self.tokens, self.database)
+        self.sync.start()
+
+    def create(self) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.tokens.create("app")))
+
+    def answer(self) -> None:
+        """The database answers everything that it was asked, with no rows."""
+        while self.database.queries:
+            self.database.queries.pop(0).callback([])
+
+    def test_an_outage_costs_nothing(self) -> None:
+        """Tokens can be made while the database is away, without an error in the log, and go there when it is back."""
+        self.create()
+        self.assertEqual(self.database.queries, [])
+        self.database.available = True
+        for call in self.database.calls:
+            call()
+        self.assertEqual(len(self.database.queries), 1)
+        self.answer()
+
+    def test_one_run_at_a_time(self) -> None:
+        """Changes in quick succession lead to one run after another, and the last change is never left out."""
+        self.database.available = True
+        self.create()
+        self.create()
+        self.create()
+        self.assertEqual(len(self.database.queries), 1)
+        asked = 0
+        while self.database.queries:
+            asked += 1
+            self.database.queries.pop(0).callback([])
+        # Forget, select, upsert and notify, twice.
+        self.assertEqual(asked, 8)
