@@ -1,0 +1,316 @@
+"""
+The invariant of the gateway, against every interleaving that Hypothesis can think of.
+
+Every accepted request gets exactly one terminal message (or finds its socket closed) and exactly one record; the
+record is safe before the message leaves; and whoever leaves stops its providers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from aigw.errors import ConnectFailed, FirstByteTimeout, IdleTimeout, SpoolFull, TruncatedStream
+from aigw.serving.limits import SocketLimits
+from aigw.testing.data_port import MemoryDataPort
+from aigw.testing.socket import Link, SocketClient
+from aigw.testing.upstream import EVENT_STREAM, JSON, ScriptedCall
+from aigw.values.ids import id_text
+from aigw.values.record import Begin, End
+from tests.dispatch.parts import SteppedSink
+
+PROVIDERS = ("openai", "groq", "mistral")
+ENDPOINTS = {"mistral": "v1/chat/completions"}
+LIMITS = SocketLimits(in_flight=6, waiting_bytes=1_500, ping_interval_s=1e6, ping_timeout_s=1e6)
+FAILURES = (ConnectFailed, FirstByteTimeout, IdleTimeout, TruncatedStream)
+# A whole stream, cut by the rules at any byte; the long event fills the buffer of a slow reader.
+STREAM = b'data: {"choices":[]}\r\n\r\nevent: x\ndata: "%b"\n\ndata: {"usage":\ndata: {}}\n\ndata: [DONE]\n\n' % (
+    b"x" * 900
+)
+BODY = b'{"choices":[{"message":{"content":"%b"}}]}' % (b"y" * 700)
+
+
+class TrackedSink(SteppedSink):
+    """A sink that knows which records have become safe."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.safe_begun: set[str] = set()
+        self.safe_ended: set[str] = set()
+
+    def begin(self, record: Begin, safe: Callable[[], None]) -> None:
+        """See `ILogSink`."""
+        super().begin(record, _noting(self.safe_begun, record.origin.event_id, safe))
+
+    def end(self, record: End, safe: Callable[[], None]) -> None:
+        """See `ILogSink`."""
+        super().end(record, _noting(self.safe_ended, record.origin.event_id, safe))
+
+
+def _noting(noted: set[str], event_id: str, safe: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        noted.add(event_id)
+        safe()
+
+    return call
+
+
+class Asked:
+    """
+    A request that was sent.
+
+    Attributes:
+        client: Whose it is.
+        calls: Made for it, in order.
+        streaming: Whether one of them has begun to stream to the client.
+    """
+
+    def __init__(self, link: Link, client: SocketClient) -> None:
+        self.link = link
+        self.client = client
+        self.calls: list[ScriptedCall] = []
+        self.streaming = False
+
+
+class ExchangeMachine(RuleBasedStateMachine):
+    """Clients, providers, and a log, each doing what it likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sink = TrackedSink()
+        self.port = MemoryDataPort(sockets=LIMITS, sink=self.sink, clock=Clock())
+        self.asked: dict[str, Asked] = {}
+        self.sent: dict[int, int] = {}
+        self.seen_calls = 0
+        self.link, self.client = self.port.connect()
+
+    # The client -----------------------------------------------------------------------------------------------------
+
+    def send(self, request: Any, type_: str = "universal.create") -> None:
+        """Send a request under a new event id."""
+        event_id = f"e{len(self.asked)}"
+        self.asked[event_id] = Asked(self.link, self.client)
+        steps = [dict(step, query={"model": "m", "id": event_id}) for step in request]
+        steps[0]["eventId"] = event_id
+        self.client.send({"type": type_, "request": steps})
+        self.link.settle()
+
+    @precondition(lambda self: self.client.is_connected)
+    @rule(count=st.integers(1, 3))
+    def ask(self, count: int) -> None:
+        """A good request of one to three steps."""
+        self.send([{"provider": p, "endpoint": ENDPOINTS.get(p, "chat/completions")} for p in PROVIDERS[:count]])
+
+    @precondition(lambda self: self.client.is_connected)
+    @rule(provider=st.sampled_from(["opnai", ""]), type_=st.sampled_from(["universal.create", "universal.crate"]))
+    def ask_badly(self, provider: str, type_: str) -> None:
+        """A request that is refused."""
+        self.send([{"provider": provider, "endpoint": "chat/completions"}], type_)
+
+    @rule(reading=st.booleans())
+    def read(self, reading: bool) -> None:
+        """The client stops reading, or goes on."""
+        self.link.client_pipe.reading = reading
+        self.link.settle()
+
+    @rule(how=st.sampled_from(["vanish", "goodbye", "nonsense"]))
+    def leave(self, how: str) -> None:
+        """The client leaves, one way or the other, and comes back on another connection."""
+        if how == "vanish":
+            self.link.vanish()
+        elif how == "goodbye":
+            self.client.sendClose(1000)
+        else:
+            self.link.client_pipe.write(b"\xff\xff")
+        self.link.settle()
+        if self.link.server_pipe.reading:
+            self.assert_stopped(self.link)
+        self.link.client_pipe.reading = True
+        self.link.vanish()
+        self.assert_stopped(self.link)
+        self.link, self.client = self.port.connect()
+
+    # The providers --------------------------------------------------------------------------------------------------
+
+    def call(self, index: int) -> ScriptedCall | None:
+        """One of the calls that run."""
+        running = self.port.upstream.running
+        return running[index % len(running)] if running else None
+
+    @rule(index=st.integers(0, 9), status=st.sampled_from([200, 201, 302, 404, 429, 500]), streaming=st.booleans())
+    def head(self, index: int, status: int, streaming: bool) -> None:
+        """A provider begins to answer."""
+        call = self.call(index)
+        if call is None or id(call) in self.sent:
+            return
+        self.sent[id(call)] = 0 if streaming else -1
+        call.head(status, EVENT_STREAM if streaming else JSON)
+        self.link.settle()
+
+    @rule(index=st.integers(0, 9), count=st.integers(1, 1_200))
+    def data(self, index: int, count: int) -> None:
+        """A provider sends some bytes of its answer."""
+        call = self.call(index)
+        at = -2 if call is None else self.sent.get(id(call), -2)
+        if call is None or at == -2:
+            return
+        if at >= 0:
+            call.data(STREAM[at : at + count])
+            self.sent[id(call)] = at + count
+        else:
+            call.data(BODY[-at - 1 : -at - 1 + count])
+            self.sent[id(call)] = at - count
+        self.link.settle()
+
+    @rule(index=st.integers(0, 9))
+    def complete(self, index: int) -> None:
+        """A provider's body ends, wherever it is."""
+        call = self.call(index)
+        if call is not None and id(call) in self.sent:
+            call.complete()
+            self.link.settle()
+
+    @rule(index=st.integers(0, 9), failure=st.sampled_from(FAILURES))
+    def fail(self, index: int, failure: Any) -> None:
+        """A provider fails, at any moment."""
+        call = self.call(index)
+        if call is not None:
+            call.fail(failure())
+            self.link.settle()
+
+    # The gateway ----------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.sink.waiting)
+    @rule(index=st.integers(0, 9))
+    def make_safe(self, index: int) -> None:
+        """The log makes a record safe, in any order."""
+        self.sink.step(index % self.sink.waiting)
+        self.link.settle()
+
+    @precondition(lambda self: self.sink.waiting)
+    @rule()
+    def flush(self) -> None:
+        """The log makes everything safe."""
+        self.sink.flush()
+        self.link.settle()
+
+    @rule(accepting=st.booleans())
+    def fill_spool(self, accepting: bool) -> None:
+        """The spool is full, or has room again."""
+        self.sink.accepting = accepting
+
+    @rule(draining=st.booleans())
+    def drain(self, draining: bool) -> None:
+        """The gateway refuses what is new, or takes it again."""
+        self.port.dispatcher.draining = draining
+
+    @rule()
+    def abandon_all(self) -> None:
+        """The drain's time is over."""
+        self.port.dispatcher.abandon_all()
+        self.link.settle()
+        assert not self.port.upstream.running
+
+    # What always holds ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def providers_are_asked_in_order(self) -> None:
+        """After the BEGIN is safe, one at a time, and no more once something has reached the client."""
+        for call in self.port.upstream.calls[self.seen_calls :]:
+            event_id = json.loads(call.request.body)["id"]
+            asked = self.asked[event_id]
+            assert event_id in self.sink.safe_begun
+            assert all(earlier.over for earlier in asked.calls)
+            assert not asked.streaming, "another step after the client had seen a part of the answer"
+            assert not asked.client.about(event_id)
+            asked.calls.append(call)
+        self.seen_calls = len(self.port.upstream.calls)
+        for asked in self.asked.values():
+            asked.streaming = asked.streaming or any(_streams(m) for m in self.about(asked))
+
+    @invariant()
+    def endings_are_single_and_safe(self) -> None:
+        """One terminal message at most, nothing behind it, and never before its record is safe."""
+        for event_id, asked in self.asked.items():
+            messages = asked.client.about(event_id)
+            terminal = [index for index, message in enumerate(messages) if _is_terminal(message)]
+            assert terminal in ([], [len(messages) - 1]), messages
+            if terminal and not _is_refused_by_spool(messages[-1]):
+                assert event_id in self.sink.safe_ended, "a final frame before its record"
+
+    @invariant()
+    def records_are_single(self) -> None:
+        """One BEGIN and one END at most for each exchange, in that order."""
+        begun = [id_text(record.origin.id) for record in self.sink.begun]
+        ended = [id_text(record.origin.id) for record in self.sink.ended]
+        assert len(set(begun)) == len(begun)
+        assert len(set(ended)) == len(ended)
+        assert set(ended) <= set(begun)
+
+    def about(self, asked: Asked) -> list[dict[str, Any]]:
+        """What the client of a request has heard of it."""
+        return next(asked.client.about(event_id) for event_id, other in self.asked.items() if other is asked)
+
+    def assert_stopped(self, link: Link) -> None:
+        """No provider works for a client that has left."""
+        for asked in self.asked.values():
+            if asked.link is link:
+                assert all(call.over for call in asked.calls)
+
+    def teardown(self) -> None:
+        """Let everything come to its end, and count."""
+        self.sink.accepting = True
+        self.link.client_pipe.reading = True
+        for _ in range(4):
+            self.sink.flush()
+            self.link.settle()
+            self.providers_are_asked_in_order()
+            for call in self.port.upstream.running:
+                call.fail(ConnectFailed())
+        self.sink.flush()
+        self.link.settle()
+        self.endings_are_single_and_safe()
+        self.records_are_single()
+        assert self.port.dispatcher.in_flight == 0
+        assert self.port.meter.opened_count == len(self.port.meter.records) == len(self.asked)
+        rows = [record.origin.event_id for record in self.sink.ended]
+        for event_id, asked in self.asked.items():
+            messages = asked.client.about(event_id)
+            if asked.client is self.client and self.client.is_connected:
+                assert messages and _is_terminal(messages[-1]), (event_id, messages)
+            refused = bool(messages) and _is_refused_by_spool(messages[-1])
+            assert rows.count(event_id) <= 1
+            if not refused and asked.client is self.client:
+                assert rows.count(event_id) == 1
+            if asked.calls:
+                assert rows.count(event_id) == 1
+
+
+def _is_terminal(message: dict[str, Any]) -> bool:
+    return message["type"] == "universal.done" or ("response" in message and message["type"] == "universal.created")
+
+
+def _streams(message: dict[str, Any]) -> bool:
+    return message["type"] == "universal.created" and "response" not in message
+
+
+def _is_refused_by_spool(message: dict[str, Any]) -> bool:
+    response = message.get("response")
+    return isinstance(response, dict) and response.get("internalCode") == SpoolFull.code
+
+
+class ExchangeMachineTests(SynchronousTestCase):
+    """The machine, run."""
+
+    def test_one_ending_one_record(self) -> None:
+        """In every order of events, disconnects and failures, each request ends once and leaves one row."""
+        run_state_machine_as_test(
+            ExchangeMachine, settings=settings(max_examples=120, stateful_step_count=40, deadline=None)
+        )
