@@ -18,15 +18,15 @@ from aigw.interfaces import IDatabase
 from aigw.logs.directory import SpoolDirectory
 from aigw.logs.quarantine import Quarantine
 from aigw.logs.quota import Quota
-from aigw.logs.settings import ShipperSettings, SpoolSettings
+from aigw.logs.settings import ShipperSettings
 from aigw.logs.shipper import Shipper
 from aigw.logs.source import Source
 from aigw.logs.spool import Spool
 from aigw.logs.stats import LogStats
 from aigw.logs.volume import Volume
 from aigw.logs.window import Window
-from aigw.storage.database import Database
-from aigw.storage.dsn import read_dsn
+from aigw.storage.database import Database, DatabaseSettings
+from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.partitions import ensure_partitions
 from aigw.testing.postgres import fresh_database
 from tests.logs.records import SMALL, Records
@@ -42,7 +42,7 @@ class Between:
     Attributes:
         down: Everything fails before it is sent.
         lose_answers: So many of the next transactions are committed, and their caller is told of a failure.
-        refuse: Raised by transactions instead of running them, when set.
+        transactions: How many there were.
     """
 
     def __init__(self, real: Database) -> None:
@@ -81,6 +81,7 @@ class Between:
     def when_available(self, call: Callable[[], None]) -> None:
         """See `IDatabase`."""
         self._reached.append(call)
+        self._real.when_available(call)
 
     def come_back(self) -> None:
         """Be in reach again."""
@@ -97,11 +98,12 @@ class ShippingCase(TestCase):
     """Ships from a spool in a folder to a fresh database."""
 
     settings = QUICK
-    spool_settings: SpoolSettings = SMALL
+    spool_settings = SMALL
+    database_settings = DatabaseSettings()
 
     async def setUp(self) -> None:
         """Start all of it."""
-        self.real = Database(reactor, read_dsn(await fresh_database(reactor)))
+        self.real = Database(reactor, await self.dsn(), self.database_settings)
         self.real.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.real.stop()))
         await self.real.reached()
@@ -109,6 +111,10 @@ class ShippingCase(TestCase):
         self.records = Records(time.time_ns() // 1_000_000)
         self.root = Path(self.mktemp())
         self.open()
+
+    async def dsn(self) -> Dsn:
+        """Where the database is."""
+        return read_dsn(await fresh_database(reactor))
 
     def open(self) -> None:
         """Open a spool and ship it, as a process does at its start."""
