@@ -106,9 +106,10 @@ class Node:
         self._prepare_folder()
         wheel = Wheel(reactor)
         logs = self._logs = LogService(reactor, settings.data_path() / "spool", settings.spool, settings.shipper)
+        # The logs are closed before the database: closing them ships what is left.
+        database = self._open_database()
         logs.open()
         self._undo.append(logs.close)
-        database = self._open_database()
         logs.ship_to(database, ensure_partitions)
         tokens = self._open_tokens(database)
         upstream = Upstream(reactor, wheel, settings.upstream, time.time)
