@@ -20,17 +20,15 @@ class Ask:
         bodiless: Whether the answer has no body whatever its head says (HEAD).
     Attributes:
         stop: Ends what is being done for this request just now; set by whoever does it.
-        resent: Whether it was written to a second connection already.
         over: Whether it has ended.
     """
 
-    __slots__ = ("_answer", "bodiless", "body", "head", "over", "resent", "stop")
+    __slots__ = ("_answer", "bodiless", "body", "head", "over", "stop")
 
     def __init__(self, head: bytes, body: HeldBody, bodiless: bool) -> None:
         self.head = head
         self.body = body
         self.bodiless = bodiless
-        self.resent = False
         self.over = False
         self.stop: Callable[[], object] | None = None
         self._answer: Deferred[Answer] | None = None

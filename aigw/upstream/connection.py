@@ -214,19 +214,19 @@ class Connection(Protocol):
         elif answer is not None:
             whole = self._reader.close_delimited and reason.check(ConnectionDone)
             answer.end(None if whole else TruncatedStream())
-        elif ask is not None and self._never_seen(ask):
-            ask.resent = True
+        elif ask is not None and self._never_seen():
             self._keeper.again(ask)
         elif ask is not None:
             ask.fail(ProviderFailed("it closed the connection without an answer"))
         if self._adopted:
             self._keeper.lost(self)
 
-    def _never_seen(self, ask: Ask) -> bool:
+    def _never_seen(self) -> bool:
         """
         Whether the request met a connection that the provider had already given up, so that it may be sent again:
-        not when a byte came back, nor when the provider has had time to act on it.
+        not when a byte came back, nor when the provider has had time to act on it. It goes to a new connection, so that
+        it is sent again only once.
         """
-        if not self.served or ask.resent or self._heard:
+        if not self.served or self._heard:
             return False
         return self._keeper.seconds() - self._written_s <= self._resend_within_s

@@ -129,6 +129,16 @@ class WheelTests(SynchronousTestCase):
         self.clock.advance(10 * SLOTS * 0.1)
         self.assertEqual(sorted(self.fired), ["0", "1", "2"])
 
+    def test_rounding(self) -> None:
+        """Where a tick's time is rounded down into the tick before it, the reactor does not spin in place."""
+        self.clock.rightNow = 32.500869257465716
+        wheel = Wheel(self.clock, tick_s=0.002)
+        wheel.schedule(0.0785, lambda: self.fired.append("a"))
+        (wake,) = self.clock.getDelayedCalls()
+        self.assertLess(wake.getTime() / 0.002, 16290)
+        self.clock.advance(wake.getTime() - self.clock.seconds())
+        self.assertEqual(self.fired, ["a"])
+
     @settings(deadline=None)
     @given(
         st.lists(st.tuples(st.floats(0, 200), st.one_of(st.none(), st.floats(0, 200))), max_size=20),

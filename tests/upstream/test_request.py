@@ -47,6 +47,12 @@ class RequestTests(SynchronousTestCase):
             b"POST / HTTP/1.1\r\nhost: p.test\r\nok: 1\r\naccept-encoding: identity\r\ncontent-length: 3\r\n\r\n",
         )
 
+    def test_line_breaks_are_refused(self) -> None:
+        """A value cannot bring a field, or a request, of its own."""
+        for value in (b"a\r\nb: c", b"a\nb: c", b"a\rb", b"a\0b", b"\r\n\r\nGET / HTTP/1.1"):
+            with self.assertRaises(InvalidField):
+                request_head(b"POST", b"/", b"p.test", ((b"x", value),), 0)
+
     @given(st.binary(max_size=20), st.binary(max_size=20))
     def test_nothing_breaks_out_of_its_line(self, name: bytes, value: bytes) -> None:
         """Whatever a field's name and value hold, the request has the lines that it should, or is refused."""

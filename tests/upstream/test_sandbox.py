@@ -183,7 +183,7 @@ class TroubleTests(SandboxCase):
         """`hang` and `stall-after` run into the clocks that are there for them."""
         _, hang = self.send("hang", clocks=Clocks(first_byte_s=30))
         _, stall = self.send("stall-after-2", clocks=Clocks(idle_s=30), stream=True)
-        self.clock.pump([1] * 32)
+        self.clock.pump([1] * 35)
         self.assertIsInstance(hang.error, FirstByteTimeout)
         self.assertEqual((stall.heard.count("data"), type(stall.error)), (2, IdleTimeout))
 
