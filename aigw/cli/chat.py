@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from aigw.cli.finding import control
-from aigw.cli.output import INTERRUPTED, OK, REFUSED, as_json, complain
+from aigw.cli.output import INTERRUPTED, OK, REFUSED, as_json, complain, readable
 from aigw.client.chat import Partner
 from aigw.client.failures import ClientFailure
 from aigw.client.terminal import ChatOptions
@@ -38,7 +38,7 @@ def chat(options: argparse.Namespace) -> int:
         token, borrowed = made["token"], made["id"]
     partner = Partner(options.provider, options.model, options.endpoint, dict(options.header))
     try:
-        return _run(options, ChatOptions(url, token, partner, options.message, as_json(options)))
+        return _run(options, ChatOptions(url, token, partner, options.message, as_json(options), readable))
     finally:
         if borrowed:
             # Where the gateway has stopped meanwhile, the token is left to expire.

@@ -49,7 +49,7 @@ def print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 def cell(value: object) -> str:
     """A value as it stands in a table, on one line."""
-    if value is None:
+    if value in (None, "", []):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -57,8 +57,7 @@ def cell(value: object) -> str:
         return f"{value:.9f}".rstrip("0").rstrip(".")
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return readable(text, "") or "-"
+    return readable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), "")
 
 
 def readable(text: str, kept: str = "\n\t") -> str:

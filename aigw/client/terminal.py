@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import attrs
@@ -34,6 +34,7 @@ class ChatOptions:
         partner: Whom to talk to.
         message: The only turn; empty to take turns line by line from standard input.
         as_json: Print every piece as a line of JSON, and the metadata as the last of a turn.
+        readable: Takes out of a model's text what would steer the terminal.
     """
 
     url: str
@@ -41,6 +42,7 @@ class ChatOptions:
     partner: Partner
     message: str = ""
     as_json: bool = False
+    readable: Callable[[str], str] = str
 
 
 async def chat(reactor: Any, options: ChatOptions, out: TextIO, err: TextIO) -> None:
@@ -58,7 +60,7 @@ async def chat(reactor: Any, options: ChatOptions, out: TextIO, err: TextIO) -> 
     """
     client = await connect(reactor, options.url, options.token)
     try:
-        talk = Chat(client, options.partner, *_printers(options.as_json, out))
+        talk = Chat(client, options.partner, *_printers(options, out))
         if options.message:
             _end_turn(await talk.say(options.message), options.as_json, out)
         else:
@@ -126,11 +128,11 @@ class Lines(Protocol):
             reader.callback(None)
 
 
-def _printers(as_json: bool, out: TextIO) -> tuple[Any, Any]:
+def _printers(options: ChatOptions, out: TextIO) -> tuple[Any, Any]:
     """What to do with a piece, and with its text."""
-    if as_json:
+    if options.as_json:
         return lambda piece: print(json.dumps(piece), file=out, flush=True), lambda text: None
-    return lambda piece: None, lambda text: print(text, end="", file=out, flush=True)
+    return lambda piece: None, lambda text: print(options.readable(text), end="", file=out, flush=True)
 
 
 def _end_turn(metadata: Mapping[str, Any], as_json: bool, out: TextIO) -> None:
