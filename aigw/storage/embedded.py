@@ -132,6 +132,8 @@ class EmbeddedPostgres:
         try:
             if self._lock >= 0:
                 await self._end_server()
+                if self._home.sockets != self._home.root:
+                    shutil.rmtree(self._home.sockets, ignore_errors=True)
         finally:
             self._server = None
             if self._lock >= 0:

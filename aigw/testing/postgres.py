@@ -7,6 +7,7 @@ The programs come from wherever `aigw.storage.postgres_binaries` finds them; `AI
 from __future__ import annotations
 
 import atexit
+import os
 import select
 import subprocess
 import sys
@@ -27,8 +28,13 @@ class _Server:
     """The process behind all databases of this test run."""
 
     def __init__(self) -> None:
+        # trial has changed the working directory, so a path relative to that is no longer one.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "aigw.testing.postgres_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "aigw.testing.postgres_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
         )
         atexit.register(self.stop)
         assert self.process.stdout is not None

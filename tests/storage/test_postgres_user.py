@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aigw.errors import PostgresNotStarted
 from aigw.storage.postgres_user import PostgresUser, choose_user
 
-NOBODY = PostgresUser("nobody", 65534, 65534, frozenset({65534}), switched=True)
+STRANGER = PostgresUser("stranger", os.geteuid() + 1, 60001, frozenset({60001}), switched=True)
 
 
 class ChooseTests(SynchronousTestCase):
@@ -58,9 +58,9 @@ class MayEnterTests(SynchronousTestCase):
 
     def test_every_part_of_the_path_counts(self) -> None:
         """A stranger passes where every folder lets all pass, and nowhere else."""
-        self.assertTrue(self.entered(0o711, 0o755, NOBODY))
-        self.assertFalse(self.entered(0o700, 0o755, NOBODY))
-        self.assertFalse(self.entered(0o755, 0o700, NOBODY))
+        self.assertTrue(self.entered(0o711, 0o755, STRANGER))
+        self.assertFalse(self.entered(0o700, 0o755, STRANGER))
+        self.assertFalse(self.entered(0o755, 0o700, STRANGER))
 
     def test_owner_before_group_before_others(self) -> None:
         """The first class that fits a user decides, as in the kernel."""
