@@ -86,7 +86,11 @@ class PooledAgent:
         if len(self._pools) >= POOLS:
             self._pools = {name: pool for name, pool in self._pools.items() if pool.count}
         place = site(origin)
-        pool = self._pools[origin] = Pool(place, self._reach.endpoint(place), self._wheel, self._settings)
+        try:
+            endpoint = self._reach.endpoint(place)
+        except ValueError:
+            raise InvalidField("the provider's address has an impossible host name") from None
+        pool = self._pools[origin] = Pool(place, endpoint, self._wheel, self._settings)
         return pool
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Shape
 
@@ -12,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aigw.errors import GatewayError, ProviderFailed, TruncatedStream
+from aigw.serving.wheel import Timer
 from aigw.upstream.answer import Answer
 from aigw.upstream.ask import Ask
 from aigw.upstream.reader import AnswerReader
@@ -20,6 +22,8 @@ from aigw.upstream.settings import UpstreamSettings
 # Up to here head and body leave in one write; above, joining them would only copy the body. It is also how much a
 # transport buffers before it tells a producer to wait, which is how the end of a larger body is noticed.
 ONE_WRITE_BYTES = 65_536
+# TLS waits for the other side's farewell, and some never say it.
+CLOSE_S = 5.0
 
 
 class Keeper(Shape):
@@ -39,6 +43,9 @@ class Keeper(Shape):
 
     def seconds(self) -> float:
         """The time."""
+
+    def later(self, delay_s: float, call: Callable[[], object]) -> Timer:
+        """Call back after a delay."""
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -73,6 +80,7 @@ class Connection(Protocol):
         self._paused = False
         self._unsent = False
         self._written_s = 0.0
+        self._closing: Timer | None = None
         self.served = 0
         self.free_since_s = 0.0
 
@@ -199,16 +207,20 @@ class Connection(Protocol):
     # Closing ----------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close a connection that serves nothing."""
+        """Close a connection that serves nothing, in good order where the provider plays along."""
         if self._unsent:
             self.abort()
         else:
+            self._closing = self._keeper.later(CLOSE_S, self.abort)
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The provider has closed it, or we have."""
         opener, ask, answer = self._opener, self._ask, self._answer
         self._opener = self._ask = self._answer = None
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
         if opener is not None:
             self._keeper.unusable(opener, reason.value)
         elif answer is not None:

@@ -39,6 +39,7 @@ class Pool:
         self._settings = settings
         self._idle_clock = Timer(wheel, self._drop_idle)
         self.seconds: Callable[[], float] = wheel.seconds
+        self.later: Callable[[float, Callable[[], object]], Timer] = wheel.schedule
         self._attempts: set[Deferred[IProtocol]] = set()
         self._connections: set[Connection] = set()
         # The one used last is used next; so the first is the one that was idle longest.

@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers as WebHeaders
 from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
 
-from aigw.errors import ConnectFailed, TruncatedStream
+from aigw.errors import ConnectFailed, InvalidField, TruncatedStream
 from aigw.serving.wheel import Timer, Wheel
 from aigw.upstream.answer import Answer
 from aigw.upstream.request import held, split_url
@@ -49,7 +49,10 @@ class Sandbox:
     ) -> Deferred[Answer]:
         """Ask, and be answered as the model's name says; see `IAgent`."""
         body = held(bodyProducer)
-        path = split_url(uri)[1].partition(b"?")[0]
+        try:
+            path = split_url(uri)[1].partition(b"?")[0]
+        except InvalidField as error:
+            return fail(error)
         script, answer = reply(path, body.payload, Stamp(next(self._numbers), int(self._utc_s())))
         if script.connect_failed:
             return fail(ConnectFailed("the sandbox was asked to fail"))

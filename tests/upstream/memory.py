@@ -22,10 +22,17 @@ from tests.upstream.receiver import Recorder
 
 
 class Wire(StringTransport):
-    """The transport of one connection."""
+    """
+    The transport of one connection.
+
+    Attributes:
+        lost: Whether it is gone.
+        says_goodbye: False for TLS whose other side never answers our farewell.
+    """
 
     protocol: Protocol
     lost = False
+    says_goodbye = True
 
     def setTcpNoDelay(self, enabled: bool) -> None: ...
 
@@ -42,7 +49,8 @@ class Wire(StringTransport):
             self.protocol.connectionLost(Failure(reason or ConnectionDone()))
 
     def loseConnection(self) -> None:
-        self.drop()
+        if self.says_goodbye:
+            self.drop()
 
     def abortConnection(self) -> None:
         self.drop(ConnectionAborted())

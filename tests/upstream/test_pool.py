@@ -81,6 +81,16 @@ class KeepAliveTests(PoolCase):
         self.assertTrue(self.upstream.wires[0].lost)
         self.assertEqual((self.upstream.agent.connections, self.upstream.clock.getDelayedCalls()), (0, []))
 
+    def test_no_farewell(self) -> None:
+        """A provider that never says goodbye does not hold the place of its connection for long."""
+        self.ask()
+        wire = self.upstream.wires[0]
+        wire.says_goodbye = False
+        wire.give(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual(self.upstream.agent.connections, 1)
+        self.upstream.clock.advance(5.2)
+        self.assertEqual((wire.lost, self.upstream.agent.connections), (True, 0))
+
     def test_busy_connection_is_not_idle(self) -> None:
         """An answer that takes longer than `idle_s` keeps its connection."""
         self.ask()

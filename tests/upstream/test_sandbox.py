@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from aigw.errors import ConnectFailed, FirstByteTimeout, IdleTimeout, TruncatedStream
+from aigw.errors import ConnectFailed, FirstByteTimeout, IdleTimeout, InvalidField, TruncatedStream
 from aigw.serving.wheel import Wheel
 from aigw.upstream.agent import SchemeAgent
 from aigw.upstream.call import Call
@@ -98,6 +98,12 @@ class AnswerTests(SandboxCase):
         self.assertEqual((first, answer["usage"]["prompt_tokens"]), (second, 5))
         self.assertNotEqual(first, third)
         self.assertEqual(json.loads(self.ask(path="/v1/models?x=1").body)["object"], "list")
+
+    def test_bad_address(self) -> None:
+        """An address that no provider could have is refused here too."""
+        _, got = self.send(path="/v1/a b")
+        self.clock.advance(0)
+        self.assertIsInstance(got.error, InvalidField)
 
     def test_not_understood(self) -> None:
         """Other addresses and bodies that are no request are refused as OpenAI would."""
