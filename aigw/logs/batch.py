@@ -13,7 +13,7 @@ from aigw.logs.compression import PIECE_BYTES, compressed
 from aigw.logs.names import Names
 from aigw.logs.position import Position
 from aigw.logs.rollups import live_rows_of, rollups_of
-from aigw.logs.rows import LogRow, attempts_json, error_text, gateway_of, log_row, names_of
+from aigw.logs.rows import LogRow, gateway_of, log_row, names_of
 from aigw.logs.source import Entry
 from aigw.logs.sql import ADD_LIVE_ROWS, ADD_ROLLUPS, ADVANCE, FIRST_POSITION, INSERT_LOGS
 from aigw.values.record import End
@@ -82,16 +82,19 @@ def _bodies(record: End) -> tuple[bytes | None, bytes | None]:
 
 async def rows_for(names: Names, packed: Sequence[Packed]) -> list[LogRow]:
     """
-    The narrow rows of a batch.
+    The rows of a batch, without their bodies.
 
     Raises:
         StorageUnavailable, psycopg2.Error: While names were looked up or added.
     """
     records = [each.entry.record for each in packed]
-    ids, gateways = await names.ids(
-        (name for record in records for name in names_of(record)), (gateway_of(record) for record in records)
-    )
-    return [log_row(record, ids, gateways) for record in records]
+    wanted = [names_of(record) for record in records]
+    owners = [gateway_of(record) for record in records]
+    ids, gateways = await names.ids({name for each in wanted for name in each if name}, set(owners))
+    return [
+        log_row(record, [ids[name] if name else None for name in each], gateways[owner])
+        for record, each, owner in zip(records, wanted, owners, strict=True)
+    ]
 
 
 async def store(cursor: Any, step: Step | None, packed: Sequence[Packed], rows: Sequence[LogRow]) -> None:
@@ -131,32 +134,30 @@ async def _advance(cursor: Any, step: Step) -> None:
 
 async def _insert(cursor: Any, packed: Sequence[Packed], rows: Sequence[LogRow]) -> set[str]:
     """Insert rows and bodies of the records that are kept; the ids of those that were not there before."""
-    kept = [(each, row) for each, row in zip(packed, rows, strict=True) if _kept(each)]
+    kept = []
+    bodies = bytearray()
+    for each, row in zip(packed, rows, strict=True):
+        if _kept(each):
+            row.request_from, row.request_length = _placed(bodies, each.request)
+            row.response_from, row.response_length = _placed(bodies, each.response)
+            kept.append(row)
     if not kept:
         return set()
-    records = [each.entry.record for each, _ in kept]
-    await cursor.execute(
-        INSERT_LOGS,
-        (
-            msgspec.json.encode([row for _, row in kept]).decode(),
-            [row.id for _, row in kept],
-            [record.request_cut for record in records],
-            [record.response_cut for record in records],
-            [error_text(record) for record in records],
-            [attempts_json(record.attempts) for record in records],
-            [_binary(each.request) for each, _ in kept],
-            [_binary(each.response) for each, _ in kept],
-        ),
-    )
+    await cursor.execute(INSERT_LOGS, (msgspec.json.encode(kept).decode(), psycopg2.Binary(bodies)))
     return {row[0] for row in cursor.fetchall()}
+
+
+def _placed(bodies: bytearray, frame: bytes | None) -> tuple[int | None, int | None]:
+    """Add a frame to the bytes that are sent; where it begins (SQL counts from 1), and its length."""
+    if frame is None:
+        return None, None
+    start = len(bodies) + 1
+    bodies += frame
+    return start, len(frame)
 
 
 def _kept(packed: Packed) -> bool:
     return packed.entry.record.origin.collect
-
-
-def _binary(frame: bytes | None) -> Any:
-    return None if frame is None else psycopg2.Binary(frame)
 
 
 def _uuid(spool_id: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,16 +10,18 @@ import msgspec
 from aigw.logs.names import GatewayName, Name, NameKind, storable
 from aigw.values.ids import id_text
 from aigw.values.record import Attempt, End
-from aigw.values.usage import Usage
 
 INT16_MAX, INT32_MAX, INT64_MAX = 2**15 - 1, 2**31 - 1, 2**63 - 1
 METADATA_BYTES = 8192
 ERROR_CHARS = 2000
-NOTHING_USED = Usage(0, 0)
 
 
 class LogRow(msgspec.Struct):
-    """A row of `logs`; the fields are its columns."""
+    """
+    A row of `logs` and what its row of `log_bodies` adds; the fields are those of `aigw.logs.sql.INSERT_LOGS`.
+
+    A body is told by where it begins (from 1) in the bytes that are sent along, and its length.
+    """
 
     id: str
     cost_nanousd: int | None
@@ -54,6 +56,14 @@ class LogRow(msgspec.Struct):
     usage_estimated: bool
     event_id: str | None
     metadata: dict[str, Any] | None
+    request_cut: bool
+    response_cut: bool
+    error: str | None
+    attempt_list: list[dict[str, Any]]
+    request_from: int | None = None
+    request_length: int | None = None
+    response_from: int | None = None
+    response_length: int | None = None
 
 
 def gateway_of(record: End) -> GatewayName:
@@ -61,54 +71,54 @@ def gateway_of(record: End) -> GatewayName:
     return storable(record.origin.account), storable(record.origin.gateway)
 
 
-def names_of(record: End) -> Iterator[Name]:
-    """Every name that the record's row holds as an integer."""
+def names_of(record: End) -> tuple[Name | None, ...]:
+    """The names that the record's row holds as integers (see `log_row`); None where there is none."""
     origin, target = record.origin, record.target
-    for kind, text in (
-        (NameKind.PROVIDER, target.provider or "none"),
-        (NameKind.MODEL, target.model),
-        (NameKind.MODEL, record.response_model),
-        (NameKind.MODEL_TYPE, target.model_type),
-        (NameKind.PATH, target.path),
-        (NameKind.TOKEN, origin.token),
-        (NameKind.AGENT, origin.user_agent),
-        (NameKind.REQUEST_TYPE, origin.request_type or "none"),
-        (NameKind.CONTENT_TYPE, target.request_content_type),
-        (NameKind.CONTENT_TYPE, record.response_content_type),
-    ):
-        if text:
-            yield kind, storable(text)
+    return (
+        _name(NameKind.PROVIDER, target.provider or "none"),
+        _name(NameKind.MODEL, target.model),
+        _name(NameKind.MODEL, record.response_model),
+        _name(NameKind.MODEL_TYPE, target.model_type),
+        _name(NameKind.PATH, target.path),
+        _name(NameKind.TOKEN, origin.token),
+        _name(NameKind.AGENT, origin.user_agent),
+        _name(NameKind.REQUEST_TYPE, origin.request_type or "none"),
+        _name(NameKind.CONTENT_TYPE, target.request_content_type),
+        _name(NameKind.CONTENT_TYPE, record.response_content_type),
+    )
 
 
-def log_row(record: End, names: dict[Name, int], gateways: dict[GatewayName, int]) -> LogRow:
+def _name(kind: NameKind, text: str) -> Name | None:
+    return (kind, storable(text)) if text else None
+
+
+def log_row(record: End, names: Sequence[int | None], gateway: int) -> LogRow:
     """
-    The narrow row of a record.
+    The row of a record, without its bodies.
 
     Args:
         record: Its numbers are held to the columns' width: a provider that claims a trillion tokens costs no row.
-        names, gateways: Ids of all that `names_of` and `gateway_of` gave.
+        names: Ids of what `names_of` gave, in its order.
+        gateway: Id of what `gateway_of` gave.
     """
     origin, target, usage = record.origin, record.target, record.usage
-
-    def name(kind: NameKind, text: str) -> int | None:
-        return names[kind, storable(text)] if text else None
-
+    provider, model, response_model, model_type, path, token, agent, request_type, request_content, content = names
     return LogRow(
         id=id_text(origin.id),
         cost_nanousd=None if record.cost_nanousd is None else _held(record.cost_nanousd, INT64_MAX),
         request_bytes=_held(target.request_bytes, INT64_MAX),
         response_bytes=_held(record.response_bytes, INT64_MAX),
-        gateway=gateways[gateway_of(record)],
-        provider=names[NameKind.PROVIDER, storable(target.provider or "none")],
-        model=name(NameKind.MODEL, target.model),
-        response_model=name(NameKind.MODEL, record.response_model),
-        model_type=name(NameKind.MODEL_TYPE, target.model_type),
-        path=name(NameKind.PATH, target.path),
-        token=name(NameKind.TOKEN, origin.token),
-        agent=name(NameKind.AGENT, origin.user_agent),
-        request_type=names[NameKind.REQUEST_TYPE, storable(origin.request_type or "none")],
-        request_content_type=name(NameKind.CONTENT_TYPE, target.request_content_type),
-        response_content_type=name(NameKind.CONTENT_TYPE, record.response_content_type),
+        gateway=gateway,
+        provider=provider or 0,
+        model=model,
+        response_model=response_model,
+        model_type=model_type,
+        path=path,
+        token=token,
+        agent=agent,
+        request_type=request_type or 0,
+        request_content_type=request_content,
+        response_content_type=content,
         duration_ms=_held(record.duration_ms, INT32_MAX),
         first_byte_ms=None if record.first_byte_ms < 0 else _held(record.first_byte_ms, INT32_MAX),
         tokens_in=None if usage is None else _held(usage.tokens_in, INT32_MAX),
@@ -127,30 +137,25 @@ def log_row(record: End, names: dict[Name, int], gateways: dict[GatewayName, int
         usage_estimated=usage is not None and usage.estimated,
         event_id=storable(origin.event_id) or None,
         metadata=metadata_object(origin.metadata),
+        request_cut=record.request_cut,
+        response_cut=record.response_cut,
+        error=record.error.replace("\0", "\ufffd")[:ERROR_CHARS] or None,
+        attempt_list=[_shown(attempt) for attempt in record.attempts],
     )
 
 
-def error_text(record: End) -> str | None:
-    """What `log_bodies.error` holds."""
-    return record.error.replace("\0", "\ufffd")[:ERROR_CHARS] or None
-
-
-def attempts_json(attempts: list[Attempt]) -> str:
-    """What `log_bodies.attempts` holds."""
-    shown = [
-        {
-            "step": attempt.step,
-            "provider": storable(attempt.provider),
-            "model": storable(attempt.model),
-            "status": attempt.status,
-            "error_code": attempt.error_code,
-            "started_ms": attempt.started_ms,
-            "first_byte_ms": attempt.first_byte_ms,
-            "duration_ms": attempt.duration_ms,
-        }
-        for attempt in attempts
-    ]
-    return msgspec.json.encode(shown).decode()
+def _shown(attempt: Attempt) -> dict[str, Any]:
+    """An item of `log_bodies.attempts`."""
+    return {
+        "step": attempt.step,
+        "provider": storable(attempt.provider),
+        "model": storable(attempt.model),
+        "status": attempt.status,
+        "error_code": attempt.error_code,
+        "started_ms": attempt.started_ms,
+        "first_byte_ms": attempt.first_byte_ms,
+        "duration_ms": attempt.duration_ms,
+    }
 
 
 def metadata_object(text: bytes) -> dict[str, Any] | None:

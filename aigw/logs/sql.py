@@ -49,22 +49,33 @@ LOG_COLUMNS = {
     "event_id": "text",
     "metadata": "jsonb",
 }
+BODY_COLUMNS = {
+    "request_cut": "boolean",
+    "response_cut": "boolean",
+    "error": "text",
+    "attempt_list": "jsonb",
+    "request_from": "integer",
+    "request_length": "integer",
+    "response_from": "integer",
+    "response_length": "integer",
+}
 _NAMES = ", ".join(LOG_COLUMNS)
-_TYPED = ", ".join(f"{name} {kind}" for name, kind in LOG_COLUMNS.items())
+_TYPED = ", ".join(f"{name} {kind}" for name, kind in (LOG_COLUMNS | BODY_COLUMNS).items())
 
-# Bodies only of rows that this statement has made: what was deleted does not come back with its body.
+# One text for all small columns and one string of bytes for all bodies: quoting them one by one would cost the client
+# more than all the rest. Bodies are stored only with rows that this statement has made, so what was deleted does not
+# come back with its body.
 INSERT_LOGS = f"""
-    WITH kept AS (
-        INSERT INTO logs ({_NAMES})
-        SELECT {_NAMES} FROM json_to_recordset(%s::json) AS given ({_TYPED})
-        ON CONFLICT DO NOTHING
-        RETURNING gateway, id
+    WITH given AS MATERIALIZED (
+        SELECT * FROM json_to_recordset(%s::json) AS given ({_TYPED})
+    ), kept AS (
+        INSERT INTO logs ({_NAMES}) SELECT {_NAMES} FROM given ON CONFLICT DO NOTHING RETURNING gateway, id
     ), bodies AS (
         INSERT INTO log_bodies (id, gateway, request_cut, response_cut, error, attempts, request, response)
-        SELECT kept.id, kept.gateway, request_cut, response_cut, error, attempts::jsonb, request, response
-          FROM unnest(%s::uuid[], %s::boolean[], %s::boolean[], %s::text[], %s::text[], %s::bytea[], %s::bytea[])
-            AS given (id, request_cut, response_cut, error, attempts, request, response)
-          JOIN kept USING (id)
+        SELECT id, gateway, request_cut, response_cut, error, attempt_list,
+               substring(bytes FROM request_from FOR request_length),
+               substring(bytes FROM response_from FOR response_length)
+          FROM given JOIN kept USING (gateway, id) CROSS JOIN (SELECT %s::bytea AS bytes) AS sent
         ON CONFLICT DO NOTHING
     )
     SELECT id::text FROM kept
