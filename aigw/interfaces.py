@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from aigw.errors import GatewayError
+from aigw.values.outbound import OutboundAnswer
 from aigw.values.record import Begin, End
 from aigw.values.step import Headers, UpstreamRequest
 
@@ -67,6 +68,51 @@ class IUpstream(Interface):
             receiver: An `IUpstreamReceiver`; it is never called before `send` has returned.
         Returns:
             An `IUpstreamCall`.
+        """
+
+
+class ICredentials(Interface):
+    """The credential of one request, where it must be made first: a signature, or a token that is fetched."""
+
+    def prepare(request: UpstreamRequest) -> UpstreamRequest | Deferred[UpstreamRequest]:
+        """
+        Put the credential into a request. Asked anew for each attempt, since signatures and tokens grow old.
+
+        Args:
+            request: As it would be sent without.
+        Returns:
+            The request as it is to be sent; or a Deferred of it, which has not fired yet and may be cancelled, when
+            somebody must be asked first. It fails with a `GatewayError` whose text names no secret.
+        Raises:
+            GatewayError: There can be no credential.
+        """
+
+
+class IOutboundHTTP(Interface):
+    """For whoever must call out and is no provider's request: small answers, held whole. Follows no redirect."""
+
+    def request(
+        method: bytes,
+        url: bytes,
+        headers: Headers = (),
+        body: bytes = b"",
+        timeout_s: float = 10.0,
+        answer_bytes: int = 65_536,
+    ) -> Deferred[OutboundAnswer]:
+        """
+        Ask, and wait for the whole answer.
+
+        Args:
+            method: Upper case.
+            url: Absolute, percent-encoded.
+            headers: Complete but for Host and Content-Length; names in lower case.
+            body: As it goes on the wire.
+            timeout_s: For everything, from the call to the answer's end.
+            answer_bytes: Most bytes of an answer's body.
+        Returns:
+            The answer, whatever its status; cancelling closes the connection.
+        Raises:
+            ProviderFailed: There is no answer, or it is too large or too late.
         """
 
 

@@ -89,6 +89,14 @@ class SSEParser:
                 chunk = chunk[1:]
         return self._lines(chunk) if chunk else []
 
+    def end(self) -> list[Event]:
+        """
+        The stream is over: what an event holds whose blank line never came.
+
+        Some servers leave out the blank line behind their last event; whether it is whole is for others to judge.
+        """
+        return self.feed(b"\n\n") if self.pending else []
+
     def _without_bom(self, start: bytes) -> bytes:
         """The stream's first bytes without their byte order mark; nothing while that is undecided."""
         if len(start) < 3 and _BOM.startswith(start):

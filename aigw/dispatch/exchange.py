@@ -12,10 +12,10 @@ from zope.interface import implementer
 
 from aigw.codecs.content_coding import ContentDecoder, coding_of
 from aigw.codecs.json_text import is_json
-from aigw.codecs.sse import SSEParser
 from aigw.dispatch.answer import AnswerHead, Outcome
 from aigw.dispatch.capture import Capture
-from aigw.dispatch.plan import Plan
+from aigw.dispatch.plan import EventParser, Plan
+from aigw.dispatch.prepared import send_prepared
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError, InternalError, ProviderFailed, ResponseTooLarge, SpoolFull, TruncatedStream
 from aigw.interfaces import ILogSink, IReply, IUpstream, IUpstreamCall, IUpstreamReceiver
@@ -105,7 +105,7 @@ class Exchange:
         self._status = 0
         self._head: AnswerHead | None = None
         self._decoder: ContentDecoder | None = None
-        self._events: SSEParser | None = None
+        self._events: EventParser | None = None
         self._held: list[bytes] | None = None
         self._body = b""
         self.state = State.OPENING
@@ -145,7 +145,11 @@ class Exchange:
         self._head = self._decoder = self._events = self._held = None
         self._capture.restart()
         try:
-            self._call = call = self._parts.upstream.send(self._plans[step].request, self)
+            plan = self._plans[step]
+            self._call = call = send_prepared(self._parts.upstream, plan.request, plan.credentials, self)
+        except GatewayError as error:
+            self.failed(error)
+            return
         except Exception:
             # Raised here it would be lost in the flush of the log, and the client would wait for ever.
             self._log.failure("the request of {log_id} could not be sent", log_id=self.log_id)
@@ -196,11 +200,12 @@ class Exchange:
                 self._break(error)
                 return
         content_type = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
-        streaming = content_type[:17].lower() == "text/event-stream"
+        reader = self._plans[self._step].reader
+        reader.head(headers)
+        self._events = reader.parser(content_type, self._parts.settings.event_bytes)
+        streaming = self._events is not None
         self._head = AnswerHead(self.log_id, self._step, status, content_type, headers, streaming)
-        if streaming:
-            self._events = SSEParser(self._parts.settings.event_bytes)
-        elif self._reply.wants_whole:
+        if not streaming and self._reply.wants_whole:
             # Nothing of it reaches the client before it is complete, so another step may still answer.
             self._held = []
             return
@@ -288,12 +293,12 @@ class Exchange:
         head = self._head
         return head is not None and head.status < 400 and head.content_type.partition(";")[0].strip().endswith("json")
 
-    def _last_event(self, parser: SSEParser) -> None:
+    def _last_event(self, parser: EventParser) -> None:
         """Some servers leave out the blank line behind their last event; half an event is none."""
-        if parser.pending:
-            whole = [event for event in parser.feed(b"\n\n") if event.data == b"[DONE]" or is_json(event.data)]
-            for event in whole:
-                self._plans[self._step].reader.event(event)
+        whole = [event for event in parser.end() if event.data == b"[DONE]" or is_json(event.data)]
+        for event in whole:
+            self._plans[self._step].reader.event(event)
+        if whole:
             self._reply.body(b"", whole)
 
     def failed(self, error: GatewayError) -> None:

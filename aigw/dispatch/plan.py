@@ -9,9 +9,20 @@ import attrs
 from aigw.codecs.sse import Event
 from aigw.dispatch.settings import step_clocks
 from aigw.errors import InvalidField
+from aigw.interfaces import ICredentials
 from aigw.values.record import TEXT_CHARS, Target
 from aigw.values.step import Clocks, Headers, Step, UpstreamRequest
 from aigw.values.usage import Usage
+
+
+class EventParser(Protocol):
+    """Cuts the bytes of a stream into events."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that these bytes completed."""
+
+    def end(self) -> list[Event]:
+        """What the end of the stream completes."""
 
 
 class Reader(Protocol):
@@ -21,6 +32,12 @@ class Reader(Protocol):
     model: str
     terminal: bool
     error: str
+
+    def parser(self, content_type: str, max_event_bytes: int) -> EventParser | None:
+        """What cuts an answer of this type into events, None when it is no stream of events."""
+
+    def head(self, headers: Headers) -> None:
+        """The answer's header fields."""
 
     def event(self, event: Event) -> None:
         """One event of a stream."""
@@ -40,12 +57,14 @@ class Plan:
         request: As it will be sent.
         target: What the log says of it.
         reader: For this step's answer.
+        credentials: What must be made before each attempt, None when the request has all it needs.
     """
 
     provider: Any
     request: UpstreamRequest
     target: Target
     reader: Reader
+    credentials: ICredentials | None = None
 
 
 class ProviderLookup(Protocol):
@@ -77,6 +96,7 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
         provider = providers.lookup(step.provider)
         url = provider.address(step.endpoint, step.headers, account)
         headers = provider.headers(step.headers)
+        credentials = provider.credentials_for(step.endpoint, headers)
     except InvalidField as error:
         raise InvalidField(f"step {index}: {error.detail}") from None
     model = provider.model(step.query, step.endpoint)
@@ -91,6 +111,7 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
             request_bytes=len(step.query),
         ),
         provider.reader(step.endpoint),
+        credentials,
     )
 
 

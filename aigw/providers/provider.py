@@ -8,7 +8,9 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from aigw.errors import InvalidField
+from aigw.interfaces import ICredentials
 from aigw.providers.answers import AnswerReader, reader_for
+from aigw.providers.credentials import CredentialSource
 from aigw.providers.families import Family, family_of
 from aigw.providers.headers import outgoing
 from aigw.providers.paths import HOST_LABEL, HOST_NAME, Form, fill, split_endpoint
@@ -43,6 +45,7 @@ class Provider:
         fixed: Headers of every request: the vendor's own and the operator's.
         account: The account at the vendor, for a `{account}` in the base address.
         overridden: Whether the operator set another base address.
+        source: Makes signatures or tokens, None for a vendor whose credential is a plain header.
     """
 
     slug: str
@@ -60,6 +63,7 @@ class Provider:
     fixed: Headers = attrs.field(default=(), repr=False)
     account: str = ""
     overridden: bool = False
+    source: CredentialSource | None = attrs.field(default=None, repr=False)
     _known: dict[tuple[str, str], bytes] = attrs.field(init=False, factory=dict, eq=False, repr=False)
 
     # Where a request goes -------------------------------------------------------------------------------------------
@@ -137,6 +141,20 @@ class Provider:
             InvalidField: A name or value cannot be sent.
         """
         return outgoing(sent, self.fixed, self.credentials, self.target_header)
+
+    def credentials_for(self, endpoint: str, headers: Headers) -> ICredentials | None:
+        """
+        What must be made before a request can be sent: a signature or a token.
+
+        Args:
+            endpoint: As in `address`.
+            headers: As `headers` gave them.
+        Returns:
+            None when the request has all it needs, or the vendor will say what it lacks.
+        Raises:
+            InvalidField: The client's own credential cannot be read. Its text is not repeated.
+        """
+        return None if self.source is None else self.source.credentials(endpoint, headers)
 
     def model(self, query: bytes, endpoint: str) -> str:
         """

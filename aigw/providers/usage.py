@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from aigw.codecs.sse import Event
+from aigw.codecs.sse import Event, SSEParser
 from aigw.providers.request import request_text_bytes
 from aigw.values.record import TEXT_CHARS
+from aigw.values.step import Headers
 from aigw.values.usage import Usage
 
 # No answer of today comes near it; a larger number is a vendor's mistake.
@@ -14,6 +15,26 @@ MAX_TOKENS = 1_000_000_000
 
 # The rule of thumb for English text. Tokenizers would be exact, but are slow on hostile text and differ by model.
 BYTES_PER_TOKEN = 4
+
+
+class EventParser(Protocol):
+    """Cuts the bytes of a stream into events."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """
+        The events that these bytes completed.
+
+        Raises:
+            ProviderFailed: The stream is malformed, or one event too large.
+        """
+
+    def end(self) -> list[Event]:
+        """
+        What the end of the stream completes.
+
+        Raises:
+            TruncatedStream: It ended within an event.
+        """
 
 
 class AnswerReader:
@@ -41,6 +62,21 @@ class AnswerReader:
         self.terminal = False
         self.error = ""
         self.text_bytes = 0
+
+    def parser(self, content_type: str, max_event_bytes: int) -> EventParser | None:
+        """
+        What cuts an answer into events.
+
+        Args:
+            content_type: Of the answer.
+            max_event_bytes: Most bytes of one event.
+        Returns:
+            None for an answer that is no stream of events.
+        """
+        return SSEParser(max_event_bytes) if content_type[:17].lower() == "text/event-stream" else None
+
+    def head(self, headers: Headers) -> None:
+        """Look at the answer's header fields; few vendors tell anything there."""
 
     def event(self, event: Event) -> None:
         """Take the next event of a stream."""
