@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.task import react
 
+from aigw.testing.gateway import GatewayDied
 from tests.integration.crash import __doc__ as story
 from tests.integration.crash.storm import BrokenPromise, Plan, Storm
 
@@ -42,7 +43,7 @@ async def weather(reactor: Any, plan: Plan) -> None:
     try:
         running = Deferred.fromCoroutine(storm.run())
         verdict = await running.addTimeout(plan.limit_s, reactor)
-    except BrokenPromise as broken:
+    except (BrokenPromise, GatewayDied) as broken:
         say(f"broken: {broken}")
         raise SystemExit(1) from None
     except TimeoutError:

@@ -57,7 +57,10 @@ class Crew:
         self._factory = StormFactory(self, url, token)
         self.asking = True
         if not self._ticks.running:
-            self._ticks.start(TICK_S)
+            self._ticks.start(TICK_S).addErrback(self._stumbled)
+
+    def _stumbled(self, failure: Failure) -> None:
+        self.tally.garbled.append(f"the clients stopped: {failure.getTraceback()}")
 
     def lost(self) -> None:
         """The gateway is gone: connect nowhere until the next one is there."""
@@ -78,7 +81,8 @@ class Crew:
             self._connecting += 1
             self._reactor.connectTCP(*factory.address, factory)
         for socket in self.sockets:
-            while self.asking and len(socket.expected) < IN_FLIGHT:
+            # A closing handshake, or a kill that no event has told yet.
+            while self.asking and socket.state == socket.STATE_OPEN and len(socket.expected) < IN_FLIGHT:
                 socket.ask(*self._request())
         if self.asking and self.sockets and self.random.random() < HANG_UP:
             leaver = self.random.choice(self.sockets)
