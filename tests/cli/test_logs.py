@@ -20,9 +20,12 @@ class LogsTests(CommandTestCase):
 
     async def test_more_than_one_page(self) -> None:
         """A limit beyond what one call gives is asked for page by page, and ends where the logs end."""
-        self.start()
-        ran = await self.run_aigw("logs", "list", "--limit", "5000", "--json")
-        self.assertEqual(len(ran.objects()), len(LOG_IDS))
+        control = self.start()
+        ids = [number.to_bytes(16, "big") for number in range(2_100, 0, -1)]
+        control.logs = {log_id: {"id": id_text(log_id)} for log_id in ids}
+        for limit, there in ((2_050, 2_050), (5_000, 2_100)):
+            ran = await self.run_aigw("logs", "list", "--limit", str(limit), "--json")
+            self.assertEqual([log["id"] for log in ran.objects()], [id_text(log_id) for log_id in ids[:there]])
 
     async def test_show(self) -> None:
         """One log is shown with its bodies as they were; control characters do not reach the terminal."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,17 @@ class SyncTests(TestCase):
         for node in (self.here, self.there):
             self.assertEqual([token.revoked_ms for token in node.all()], [NOW_MS])
 
+    async def test_two_nodes_at_the_same_moment(self) -> None:
+        """Of two nodes that write at the same moment, neither moves the other's revocation to a later time."""
+        made = await self.here.create("app")
+        await self.sync_all()
+        await self.there.revoke(made.token.id)
+        self.now_ms += 5_000
+        await self.here.revoke(made.token.id)
+        await sync(self.here, Overtaken(self.database, lambda: sync(self.there, self.database)))
+        await self.sync_all()
+        self.assertEqual([token.revoked_ms for token in self.here.all()], [NOW_MS])
+
     async def test_an_empty_disk(self) -> None:
         """A node that has lost its disk gets its tokens back from the database."""
         made = await self.here.create("app")
@@ -119,6 +130,32 @@ class SyncTests(TestCase):
             await self.here.create(f"app {count}")
             while await self.database.query("SELECT count(*) FROM tokens") != [(count,)]:
                 pass
+
+
+@implementer(IDatabase)
+class Overtaken:
+    """A database in which somebody else gets in just before we write."""
+
+    available = True
+
+    def __init__(self, real: Database, other: Callable[[], Awaitable[None]]) -> None:
+        self._real = real
+        self._other: Callable[[], Awaitable[None]] | None = other
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Deferred[list[tuple[Any, ...]]]:
+        return Deferred.fromCoroutine(self._query(sql, parameters))
+
+    async def _query(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if "INSERT" in sql and self._other is not None:
+            other, self._other = self._other, None
+            await other()
+        return await self._real.query(sql, parameters)
+
+    def transact(self, interaction: Callable[[Any], Any]) -> Deferred[Any]:
+        return self._real.transact(interaction)
+
+    def when_available(self, call: Callable[[], None]) -> None:
+        raise NotImplementedError
 
 
 @implementer(IDatabase)

@@ -60,6 +60,23 @@ class ControlSocketTests(TestCase):
         self.assertRaises(AlreadyRunning, Control(self.data_dir).socket.start)
         self.assertEqual((await control.call("GET", "/v1/about"))["version"], "0")
 
+    def test_a_busy_gateway_is_left_alone(self) -> None:
+        """A gateway that is too busy to take one more connection is still a running one."""
+        self.data_dir.mkdir()
+        busy = self.bind()
+        self.addCleanup(busy.close)
+        busy.listen(0)
+        with SocketPath(self.data_dir) as place:
+            while True:
+                waiting = socket.socket(socket.AF_UNIX)
+                self.addCleanup(waiting.close)
+                waiting.setblocking(False)
+                try:
+                    waiting.connect(str(place.path))
+                except BlockingIOError:
+                    break
+        self.assertRaises(AlreadyRunning, Control(self.data_dir).socket.start)
+
     async def test_nobody_there(self) -> None:
         """Without a gateway, with and without its folder, the command says how to start one."""
         for make in (False, True):
