@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -17,6 +17,14 @@ from aigw.logs.rows import LogRow, gateway_of, log_row, names_of
 from aigw.logs.source import Entry
 from aigw.logs.sql import ADD_LIVE_ROWS, ADD_ROLLUPS, ADVANCE, FIRST_POSITION, INSERT_LOGS
 from aigw.values.record import End
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# How many rows are worked on between two turns of the reactor: about a millisecond.
+ROWS_A_TURN = 100
+# What compressing a small body costs, in bytes of a long one.
+SMALL_BODY_BYTES = 4096
 
 
 class PositionMoved(Exception):
@@ -66,7 +74,7 @@ def pack(entries: Sequence[Entry]) -> Generator[None, None, list[Packed]]:
         frames = []
         for body in _bodies(entry.record):
             frames.append(None if body is None else (yield from compressed(body)))
-            worked += len(body or b"")
+            worked += 0 if body is None else len(body) + SMALL_BODY_BYTES
         if worked >= PIECE_BYTES:
             worked = 0
             yield
@@ -80,21 +88,40 @@ def _bodies(record: End) -> tuple[bytes | None, bytes | None]:
     return record.request_body, record.response_body
 
 
-async def rows_for(names: Names, packed: Sequence[Packed]) -> list[LogRow]:
+async def prepare(
+    entries: Sequence[Entry], names: Names, at_ease: Callable[[Generator[None, None, Any]], Awaitable[Any]]
+) -> tuple[list[Packed], list[LogRow]]:
     """
-    The rows of a batch, without their bodies.
+    Make all that a transaction needs, before it begins.
 
+    Args:
+        entries: The records.
+        names: Looked up, or added.
+        at_ease: Runs work that yields, with a turn of the reactor each time it does.
     Raises:
         StorageUnavailable, psycopg2.Error: While names were looked up or added.
     """
-    records = [each.entry.record for each in packed]
-    wanted = [names_of(record) for record in records]
+    packed = await at_ease(pack(entries))
+    records = [entry.record for entry in entries]
+    wanted = await at_ease(in_turns(names_of, records))
     owners = [gateway_of(record) for record in records]
     ids, gateways = await names.ids({name for each in wanted for name in each if name}, set(owners))
-    return [
-        log_row(record, [ids[name] if name else None for name in each], gateways[owner])
-        for record, each, owner in zip(records, wanted, owners, strict=True)
-    ]
+
+    def row(index: int) -> LogRow:
+        known = [ids[name] if name else None for name in wanted[index]]
+        return log_row(records[index], known, gateways[owners[index]])
+
+    return packed, await at_ease(in_turns(row, range(len(records))))
+
+
+def in_turns(make: Callable[[T], R], items: Iterable[T]) -> Generator[None, None, list[R]]:
+    """Make something of each item; yields now and then, for the reactor to have a turn."""
+    made: list[R] = []
+    for item in items:
+        made.append(make(item))
+        if len(made) % ROWS_A_TURN == 0:
+            yield
+    return made
 
 
 async def store(cursor: Any, step: Step | None, packed: Sequence[Packed], rows: Sequence[LogRow]) -> None:

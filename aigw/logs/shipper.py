@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from aigw.errors import StorageUnavailable
 from aigw.interfaces import IDatabase
-from aigw.logs.batch import PositionMoved, Step, is_about_data, pack, rows_for, store
+from aigw.logs.batch import PositionMoved, Step, is_about_data, prepare, store
 from aigw.logs.names import Names
 from aigw.logs.position import Position
 from aigw.logs.quarantine import Quarantine
@@ -227,8 +227,7 @@ class Shipper:
 
     async def _transact(self, source: Source, entries: Sequence[Entry], end: Position) -> None:
         await self._window.open(self._database, entries)
-        packed = await self._at_ease(pack(entries))
-        rows = await rows_for(self._names, packed)
+        packed, rows = await prepare(entries, self._names, self._at_ease)
         step = Step(source.directory.spool_id, source.committed, end)
         await self._database.transact(lambda cursor: store(cursor, step, packed, rows))
         source.committed = end
@@ -276,8 +275,7 @@ class Shipper:
             return False
         try:
             await self._window.open(self._database, inside)
-            packed = await self._at_ease(pack(inside))
-            rows = await rows_for(self._names, packed)
+            packed, rows = await prepare(inside, self._names, self._at_ease)
             await self._database.transact(lambda cursor: store(cursor, None, packed, rows))
         except Exception as error:
             if is_about_data(error):
