@@ -8,7 +8,6 @@ The folder of one spool: a lock file, numbered segments, and what the database r
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
@@ -110,8 +109,9 @@ class SpoolDirectory:
 
     def release(self) -> None:
         """Let go of the lock and leave the folder; the next process to look will adopt it."""
-        with contextlib.suppress(OSError):
+        if self._lock >= 0:
             os.close(self._lock)
+        self._lock = -1
 
 
 def lock_file(path: Path) -> int | None:

@@ -89,6 +89,8 @@ def bring(source: Path, root: Path) -> SpoolDirectory | None:
     if original is None:
         return None
     try:
+        if (root / source.name).exists():
+            raise FileExistsError(f"{source.name} is here already, and on its way into the database")
         unfinished = root / f"{UNFINISHED}{source.name}"
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(source, unfinished)

@@ -123,7 +123,8 @@ class Shipper:
         running, self._running = self._running, None
         if running is not None:
             await running.addTimeout(max(flush_s, 0.001), self._clock)
-        for source in self._sources:
+        sources, self._sources = self._sources, []
+        for source in sources:
             source.close()
             source.directory.release()
 
@@ -167,7 +168,7 @@ class Shipper:
             chunk = await self._gather(source)
             if chunk.end > source.position:
                 await self._ship(source, chunk)
-            elif not source.living:
+            if not source.living and source.position >= source.target():
                 self._remove(source)
             more = more or chunk.more
         self._stats.backlog_bytes = sum(source.backlog_bytes() for source in self._sources)
