@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NoReturn
@@ -77,6 +78,8 @@ class GatewayService(Service):
         from twisted.internet import reactor
 
         self._reactor: Any = reactor
+        # Twisted tells timers the wall clock; one that is set back would make every deadline wait for it.
+        self._reactor.seconds = time.monotonic
         self._node = Node(reactor, self._settings, say)
         self._reactor.callWhenRunning(self._run)
 

@@ -13,6 +13,7 @@ from aigw.providers.answers import AnswerReader, reader_for
 from aigw.providers.credentials import CredentialSource
 from aigw.providers.families import Family, family_of
 from aigw.providers.headers import outgoing
+from aigw.providers.model_types import model_type
 from aigw.providers.paths import HOST_LABEL, HOST_NAME, Form, fill, split_endpoint
 from aigw.providers.request import model_of_body, model_of_query
 from aigw.values.record import TEXT_CHARS
@@ -36,6 +37,8 @@ class Provider:
         credentials: Lower-case names of the headers that carry the vendor's credential.
         forms: Ways to write a path that differ from the vendor's own; the first that fits is taken, none is needed.
         family: Of the answers on the vendor's main address.
+        families: Paths of other families: regular expressions that are searched for in a path, the first that is found
+            counts, before what holds for all vendors.
         prices: Id of the vendor in `genai-prices`, empty when it has no prices by token.
         aliases: Other slugs, such as the prefix in a unified model name.
         model_pattern: Regular expression whose first group finds the model in a path, empty when bodies name it.
@@ -44,6 +47,7 @@ class Provider:
         target_hosts: The hosts (and their subdomains) that such an address may name.
         fixed: Headers of every request: the vendor's own and the operator's.
         account: The account at the vendor, for a `{account}` in the base address.
+        region: The vendor's region for paths that name none, for a `{region}` in the base address.
         overridden: Whether the operator set another base address.
         source: Makes signatures or tokens, None for a vendor whose credential is a plain header.
     """
@@ -53,6 +57,7 @@ class Provider:
     credentials: tuple[bytes, ...] = (b"authorization",)
     forms: tuple[Form, ...] = ()
     family: Family = "generic"
+    families: tuple[tuple[str, Family], ...] = ()
     prices: str = ""
     aliases: tuple[str, ...] = ()
     model_pattern: str = ""
@@ -62,6 +67,7 @@ class Provider:
     # The operator's headers may hold keys.
     fixed: Headers = attrs.field(default=(), repr=False)
     account: str = ""
+    region: str = ""
     overridden: bool = False
     source: CredentialSource | None = attrs.field(default=None, repr=False)
     _known: dict[tuple[str, str], bytes] = attrs.field(init=False, factory=dict, eq=False, repr=False)
@@ -105,6 +111,8 @@ class Provider:
             if found is not None and not (form.base_url and self.overridden):
                 base, values, path = form.base_url or base, found, fill(form.upstream, found)
                 break
+        if self.region:
+            values = {"region": self.region} | values
         if "{account}" in base:
             values = values | {"account": self._account(account)}
         return _url(fill(base, _host_labels(base, values)), path, query)
@@ -173,6 +181,10 @@ class Provider:
                 return unquote(found[1])[:TEXT_CHARS]
         return model_of_body(query) or model_of_query(arguments)
 
+    def model_type(self, endpoint: str) -> str:
+        """What kind of model an endpoint asks, such as `chat`; empty when its path does not tell."""
+        return model_type(endpoint.partition("?")[0])
+
     def reader(self, endpoint: str = "") -> AnswerReader:
         """
         A reader for one answer.
@@ -180,7 +192,9 @@ class Provider:
         Args:
             endpoint: As in `address`; it tells what wording the answer has. Empty: that of the main address.
         """
-        return reader_for(family_of(endpoint.partition("?")[0], self.family), self.done_mark)
+        path = endpoint.partition("?")[0]
+        own = next((family for pattern, family in self.families if re.search(pattern, path)), None)
+        return reader_for(own or family_of(path, self.family), self.done_mark)
 
 
 def _host_labels(base: str, values: dict[str, str]) -> dict[str, str]:
