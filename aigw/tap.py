@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
@@ -77,7 +77,7 @@ class GatewayService(Service):
         super().startService()
         from twisted.internet import reactor
 
-        self._reactor: Any = reactor
+        self._reactor = cast(Any, reactor)
         # Twisted tells timers the wall clock; one that is set back would make every deadline wait for it.
         self._reactor.seconds = time.monotonic
         self._node = Node(reactor, self._settings, say)
