@@ -273,7 +273,7 @@ class Cursor:
 
 
 class _Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres carries no types
-    """A txpostgres connection that tells of its loss and leaves no trace of itself in the reactor."""
+    """A txpostgres connection that tells of its loss, and that may be closed at any time."""
 
     def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:
         # txpostgres would fall back to the global cooperator, and with it to the global reactor.
@@ -297,14 +297,9 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres ca
             self._lost()
 
     def close(self) -> None:
-        """Also from the middle of a statement, and before the connection was ever made."""
-        if self._connection is None or self._connection.closed:
-            return
-        for cursor in set(self._cursors):
-            # libpq closes the socket: left in an epoll reactor, its number would shadow the next connection's.
-            self.reactor.removeReader(cursor)
-            self.reactor.removeWriter(cursor)
-        super().close()
+        """Also before the connection was ever made, and twice."""
+        if self._connection is not None and not self._connection.closed:
+            super().close()
 
 
 def _run_on(_: Deferred[None]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.trial.unittest import TestCase
 
 from aigw.errors import SchemaTooNew, StorageUnavailable
@@ -16,6 +17,22 @@ from aigw.storage.dsn import read_dsn
 from aigw.storage.link import Link
 from aigw.testing.postgres import fresh_database
 from tests.storage.own_server import until
+
+
+class Silence(ServerFactory):
+    """A server that accepts connections and says nothing."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.open: set[Protocol] = set()
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        """See `Factory`."""
+        self.accepted += 1
+        connection = Protocol()
+        self.open.add(connection)
+        connection.connectionLost = lambda reason: self.open.discard(connection)
+        return connection
 
 
 class DatabaseTests(TestCase):
@@ -144,8 +161,9 @@ class DatabaseTests(TestCase):
         database = await self.table(connections=1)
         for statement in range(3):
             await self._cancel_at(database, statement)
-            state = await database.query("SELECT count(*), pg_current_xact_id_if_assigned() FROM seen")
-            self.assertEqual(state, [(0, None)])
+            # Outside a transaction, it begins with its only statement.
+            state = "SELECT (SELECT count(*) FROM seen), transaction_timestamp() = statement_timestamp()"
+            self.assertEqual(await database.query(state), [(0, True)])
 
     async def _cancel_at(self, database: Database, statement: int) -> None:
         async def write(cursor: Any) -> None:
@@ -169,6 +187,20 @@ class DatabaseTests(TestCase):
             await database.query(others, (pid,)).addErrback(lambda failure: failure.trap(StorageUnavailable))
             await until(lambda: len(database._pool) == 2)
             self.assertEqual(await database.query("SELECT 1"), [(1,)])
+
+    async def test_a_server_that_never_answers(self) -> None:
+        """A connection attempt that nobody answers is given up and made again; callers are refused meanwhile."""
+        silence = Silence()
+        port = reactor.listenTCP(0, silence, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        dsn = read_dsn(f"host=127.0.0.1 port={port.getHost().port} user=x dbname=x password=hunter2 sslmode=disable")
+        database = Database(reactor, dsn, DatabaseSettings(connections=1, connect_s=0.05, answer_s=0.1))
+        database.start()
+        await until(lambda: silence.accepted == 2)
+        refused = self.failureResultOf(database.query("SELECT 1"), StorageUnavailable)
+        self.assertNotIn("hunter2", str(refused.value))
+        await database.stop()
+        await until(lambda: not silence.open)
 
     async def test_closing_ends_what_runs(self) -> None:
         """Whoever still waits when the pool is closed hears of it."""

@@ -132,6 +132,13 @@ class EmbeddedTests(OwnServerTestCase):
 class OrphanTests(OwnServerTestCase):
     """A gateway was killed and left its server running."""
 
+    def run_as_owner(self, program: str) -> subprocess.Popen[bytes]:
+        """A program of the user who owns the database; PostgreSQL takes no notice of anybody else's."""
+        owner = self.cluster.stat().st_uid
+        process = subprocess.Popen([program], stdin=subprocess.PIPE, user=owner if os.geteuid() == 0 else None)
+        self.addCleanup(process.communicate)
+        return process
+
     def run_python(self, code: str, *arguments: str) -> subprocess.Popen[bytes]:
         """A process of its own, ended with the test."""
         command = [sys.executable, "-c", code, *arguments]
@@ -178,7 +185,7 @@ class OrphanTests(OwnServerTestCase):
         server = self.server()
         await server.start()
         await server.stop()
-        bystander = self.run_python("import sys; sys.stdin.read()")
+        bystander = self.run_as_owner("cat")
         stale = f"{bystander.pid}\n{self.cluster}\n1\n5432\n{self.cluster.parent}\n\n  1 1\nready\n"
         (self.cluster / "postmaster.pid").write_text(stale)
         await server.start()
