@@ -57,7 +57,7 @@ class CrashTests(TestCase):
         provider saw has exactly one row.
         """
         # Side by side: a storm waits for starting gateways most of the time.
-        storms = [self.storm("--kills 10 --db up --seed 3"), self.storm("--kills 10 --db down --seed 4")]
+        storms = [self.storm("--kills 10 --db up --seed 3"), self.storm("--kills 10 --db down --disk 16M --seed 4")]
         for storm in storms:
             self.assertEqual(await storm.ended, 0, storm.output)
             self.assertEqual(storm.output.splitlines()[-1], CLEAN)

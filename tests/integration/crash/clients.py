@@ -20,7 +20,7 @@ IN_FLIGHT = 5
 TICK_S = 0.05
 HANG_UP = 0.04  # share of ticks in which a client leaves in the middle
 HEAVY = 0.3  # share of requests that fill the disk
-HEAVY_BYTES = (50_000, 250_000)
+HEAVY_BYTES = (100_000, 700_000)
 KINDS = ("stream",) * 5 + ("whole",) * 4 + ("error", "cut")
 
 
@@ -184,7 +184,7 @@ class StormSocket(WebSocketClientProtocol):  # type: ignore[misc]  # Autobahn's 
 
     def _ended(self, name: str, message: dict[str, Any], complete: bool) -> None:
         del self.expected[name]
-        self.factory.crew.tally.finals[name] = Final(message["metadata"]["logId"], complete)
+        self.factory.crew.tally.note_final(name, Final(message["metadata"]["logId"], complete))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The gateway was killed, or we left."""

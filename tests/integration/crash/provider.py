@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from tests.integration.crash.tally import Tally
+
 # Carries the event id to the provider; a header is read as soon as the head is there.
 HEADER = "x-storm-id"
 _STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -20,12 +22,12 @@ class StormProvider:
     """
     Args:
         reactor: Listens.
-        seen: Gets the id of every request whose head came, even when its body never did.
+        tally: Gets the id of every request whose head came, even when its body never did.
     """
 
-    def __init__(self, reactor: Any, seen: set[str]) -> None:
+    def __init__(self, reactor: Any, tally: Tally) -> None:
         self.reactor = reactor
-        self.seen = seen
+        self.tally = tally
         factory = Factory.forProtocol(lambda: _Line(self))
         factory.noisy = False
         self._port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -67,7 +69,7 @@ class _Line(Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == HEADER.encode():
             self._id = value.decode()
-            self._provider.seen.add(self._id)
+            self._provider.tally.note_seen(self._id)
 
     def on_body(self, piece: bytes) -> None:
         self._body.append(piece)

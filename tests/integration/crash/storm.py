@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from signal import SIGKILL
@@ -26,6 +27,7 @@ from tests.integration.crash.tally import Tally, Verdict, judge
 
 LOOK_S = 0.1
 LOAD_S = 20.0
+EVENT_S = 1.0
 SETTLE_S = 60.0
 DRAIN_S = 120.0
 # One kill in five falls into the start that follows another.
@@ -81,7 +83,7 @@ class Storm:
         self._flapping: Deferred[None] | None = None
         self._flap_failure: Failure | None = None
         self._database = StormDatabase(reactor, self._folder, Random(plan.seed + 1))
-        self._provider = StormProvider(reactor, self.tally.seen)
+        self._provider = StormProvider(reactor, self.tally)
         self._crew = Crew(reactor, Random(plan.seed + 2), self.tally, f"storm-{plan.seed}")
         self._disk = SpoolDisk(self._data_dir / "spool", plan.disk_bytes)
 
@@ -140,9 +142,15 @@ class Storm:
             await self._gateway.stop(SIGKILL)
 
     async def _strike(self) -> None:
-        """Kill while streams run, now and then also the start that follows, and start again."""
+        """Kill while streams run, at any moment or upon an event, now and then also the next start; start again."""
         await self._until(lambda: self._crew.in_flight > 0, LOAD_S, "no client got through")
         await self._wait(0.05, 1.0)
+        event = self._random.choice(("final", "seen", "any"))
+        gateway = self._gateway
+        if event != "any" and gateway is not None:
+            self.tally.arm(event, partial(gateway.signal, SIGKILL))
+            # With the spool full, neither may ever come.
+            await self._holds(lambda: gateway.code is not None, EVENT_S)
         await self._kill()
         while self._raging() and self._random.random() < KILLED_STARTS:
             self._spawn()
@@ -183,11 +191,17 @@ class Storm:
             await deferLater(self._reactor, LOOK_S)
 
     async def _until(self, condition: Callable[[], bool], limit_s: float, otherwise: str) -> None:
+        if not await self._holds(condition, limit_s):
+            raise BrokenPromise(f"{otherwise}: {self._last_words()}")
+
+    async def _holds(self, condition: Callable[[], bool], limit_s: float) -> bool:
+        """Wait until something holds; whether it did in time."""
         deadline = self._reactor.seconds() + limit_s
         while not condition():
             if self._reactor.seconds() > deadline:
-                raise BrokenPromise(f"{otherwise}: {self._last_words()}")
+                return False
             await deferLater(self._reactor, LOOK_S)
+        return True
 
     async def _wait(self, least_s: float, most_s: float) -> None:
         await deferLater(self._reactor, self._random.uniform(least_s, most_s))

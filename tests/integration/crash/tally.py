@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import attrs
 import psycopg2
@@ -41,6 +42,26 @@ class Tally:
     refused: int = 0
     seen: set[str] = attrs.field(factory=set)
     garbled: list[str] = attrs.field(factory=list)
+    _armed: tuple[str, Callable[[], None]] | None = None
+
+    def note_final(self, event_id: str, final: Final) -> None:
+        """A client got a terminal message."""
+        self.finals[event_id] = final
+        self._strike("final")
+
+    def note_seen(self, event_id: str) -> None:
+        """The provider got the head of a request."""
+        self.seen.add(event_id)
+        self._strike("seen")
+
+    def arm(self, event: str, call: Callable[[], None]) -> None:
+        """Call once, in the very moment of the next `final` or `seen`: what had to be safe before is safe by now."""
+        self._armed = event, call
+
+    def _strike(self, event: str) -> None:
+        if self._armed is not None and self._armed[0] == event:
+            (_, call), self._armed = self._armed, None
+            call()
 
 
 @attrs.frozen
