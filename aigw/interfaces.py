@@ -19,6 +19,12 @@ T = TypeVar("T")
 class IUpstreamReceiver(Interface):
     """Told what comes back from a provider. Exactly one of `completed` and `failed` is called, last, unless stopped."""
 
+    def resent() -> None:
+        """
+        The request went out once more, on a new connection: a kept one had been given up by the provider. Told before
+        `head`, also while the call is paused.
+        """
+
     def head(status: int, headers: Headers) -> None:
         """
         The answer has begun.
@@ -180,6 +186,8 @@ class IReply(Interface):
     """
 
     wants_whole = Attribute("True when an answer that is no stream comes only as `Outcome.body`, never by pieces.")
+
+    holds_end = Attribute("True when a stream's end mark is to come as `Outcome.tail`, behind the record.")
 
     def head(head: Any) -> None:
         """

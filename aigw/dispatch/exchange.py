@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
+import msgspec
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -17,6 +18,7 @@ from aigw.dispatch.capture import Capture
 from aigw.dispatch.plan import EventParser, Plan
 from aigw.dispatch.prepared import send_prepared
 from aigw.dispatch.settings import DispatchSettings
+from aigw.dispatch.upload import Upload
 from aigw.errors import GatewayError, InternalError, ProviderFailed, ResponseTooLarge, SpoolFull, TruncatedStream
 from aigw.interfaces import ILogSink, IReply, IUpstream, IUpstreamCall, IUpstreamReceiver
 from aigw.values.ids import id_text
@@ -103,11 +105,13 @@ class Exchange:
         self._head_at = -1.0
         self._first_byte_at = -1.0
         self._status = 0
+        self._resends = 0
         self._head: AnswerHead | None = None
         self._decoder: ContentDecoder | None = None
         self._events: EventParser | None = None
         self._held: list[bytes] | None = None
         self._body = b""
+        self._tail: list[bytes] = []
         self.state = State.OPENING
         self.log_id = id_text(origin.id)
 
@@ -141,7 +145,7 @@ class Exchange:
         self._step = step
         self._attempt_at = self._parts.monotonic()
         self._head_at = self._first_byte_at = -1.0
-        self._status = 0
+        self._status = self._resends = 0
         self._head = self._decoder = self._events = self._held = None
         self._capture.restart()
         try:
@@ -183,6 +187,10 @@ class Exchange:
         self._end(error)
 
     # What the provider's side does ----------------------------------------------------------------------------------
+
+    def resent(self) -> None:
+        """A kept connection was stale, and the request went out once more."""
+        self._resends += 1
 
     def head(self, status: int, headers: Headers) -> None:
         """The provider has begun to answer: pass it on, or try the next step."""
@@ -238,7 +246,11 @@ class Exchange:
             reader = self._plans[self._step].reader
             for event in events:
                 reader.event(event)
-            self._reply.body(chunk, events)
+            if self._reply.holds_end and (reader.terminal or self._tail):
+                # The end mark completes the answer, so it leaves behind the record.
+                self._tail.append(chunk)
+            else:
+                self._reply.body(chunk, events)
         elif self._held is not None:
             self._held.append(chunk)
             if self._capture.total_bytes > self._parts.settings.response_bytes:
@@ -341,6 +353,7 @@ class Exchange:
                 first_byte_ms=_ms(self._head_at - self._attempt_at) if self._head_at >= 0 else -1,
                 duration_ms=_ms(self._parts.monotonic() - self._attempt_at),
                 model=plan.target.model,
+                resends=self._resends,
             )
         )
 
@@ -354,7 +367,7 @@ class Exchange:
             error = error or InternalError()
             record = End(self._origin, target or self._plans[self._step].target, status=500, error_code=error.code)
         self._parts.meter.ended(record)
-        outcome = Outcome(self.log_id, self._step, error, self._head, self._body)
+        outcome = Outcome(self.log_id, self._step, error, self._head, self._body, b"".join(self._tail))
         self._parts.sink.end(record, lambda: self._finish(outcome))
 
     def _end_unlogged(self, error: SpoolFull) -> None:
@@ -379,8 +392,9 @@ class Exchange:
         usage, cost, response_model = self._usage(plan, error)
         keep = self._origin.collect_payload
         status = error.status if error is not None and (head is None or self._held_back) else head.status if head else 0
-        request = plan.request.body if plan else b""
-        kept = self._parts.settings.log_body_bytes
+        request, request_bytes, request_cut = self._request_body(plan)
+        if plan is not None and request_bytes != target.request_bytes:
+            target = msgspec.structs.replace(target, request_bytes=request_bytes)
         return End(
             origin=self._origin,
             target=target,
@@ -398,11 +412,19 @@ class Exchange:
             error_code=error.code if error else 0,
             error=error.message[: 2 * TEXT_CHARS] if error else "",
             attempts=self._attempts,
-            request_body=request[:kept] if keep and plan else None,
+            request_body=request if keep and plan else None,
             response_body=self._capture.body() if keep and head is not None else None,
-            request_cut=keep and len(request) > kept,
+            request_cut=keep and request_cut,
             response_cut=keep and self._capture.cut,
         )
+
+    def _request_body(self, plan: Plan | None) -> tuple[bytes, int, bool]:
+        """What the log keeps of the request's body, how long all of it was, and whether some is missing."""
+        body = plan.request.body if plan else b""
+        if isinstance(body, Upload):
+            return body.capture.body(), body.capture.total_bytes, body.capture.cut
+        kept = self._parts.settings.log_body_bytes
+        return body[:kept], len(body), len(body) > kept
 
     @property
     def _held_back(self) -> bool:
@@ -417,7 +439,7 @@ class Exchange:
         if self._head.streaming and self._head.status < 400:
             # The provider counted and will charge for it, also when the client left in the middle; what it told until
             # then may be a beginning only.
-            usage = reader.estimate(plan.request.body)
+            usage = reader.estimate(self._request_body(plan)[0])
         if usage is None:
             return None, None, reader.model
         price = self._parts.price

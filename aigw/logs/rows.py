@@ -155,6 +155,7 @@ def _shown(attempt: Attempt) -> dict[str, Any]:
         "started_ms": attempt.started_ms,
         "first_byte_ms": attempt.first_byte_ms,
         "duration_ms": attempt.duration_ms,
+        "resends": attempt.resends,
     }
 
 

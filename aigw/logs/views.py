@@ -98,7 +98,7 @@ class LogDetail(LogView, frozen=True, kw_only=True):
     Attributes:
         error: Public text of the error.
         attempt_list: Each call to a provider: step, provider, model, status, error_code, started_ms, first_byte_ms,
-            duration_ms.
+            duration_ms, resends.
         request, response: None when not kept.
         request_head, response_head: The beginning of the bodies.
         request_head_complete, response_head_complete: Whether the head is the whole body.

@@ -63,6 +63,11 @@ class ScriptedCall:
 
     # What the provider does -----------------------------------------------------------------------------------------
 
+    def resend(self) -> None:
+        """Have taken the request from a second connection, since the first was stale."""
+        if not self.over:
+            self._receiver.resent()
+
     def head(self, status: int = 200, headers: Headers = JSON) -> None:
         """Begin the answer."""
         self._tell(lambda: self._receiver.head(status, headers))

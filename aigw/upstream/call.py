@@ -128,9 +128,19 @@ class Call:
     # What the agent tells ---------------------------------------------------------------------------------------------
 
     def _opened(self) -> None:
-        """The request is on an open and verified connection."""
-        if not self._over:
-            self._enter(FirstByteTimeout, self._clocks.first_byte_s)
+        """The request is on an open and verified connection; the second time, on another than before."""
+        if self._over:
+            return
+        again = self._phase is not ConnectTimeout
+        self._enter(FirstByteTimeout, self._clocks.first_byte_s)
+        if again:
+            self._tell_resent()
+
+    def _tell_resent(self) -> None:
+        try:
+            self._receiver.resent()
+        except Exception:
+            self._receiver_failed()
 
     def _sent(self) -> None:
         """A large request has left at last: the provider's time begins now."""

@@ -79,6 +79,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
         first_byte_ms: From the attempt's start to the answer's head, -1 when there was none.
         duration_ms: From the attempt's start to its end.
         model: Of this step.
+        resends: How often the request went out anew because a kept connection was stale.
     """
 
     step: int
@@ -89,6 +90,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     first_byte_ms: int = -1
     duration_ms: int = 0
     model: str = ""
+    resends: int = 0
 
 
 class Begin(msgspec.Struct, frozen=True, array_like=True, tag="b"):

@@ -309,6 +309,13 @@ class FallbackTests(SynchronousTestCase):
         self.assertEqual([attempt.error_code for attempt in self.bench.record.attempts], [4021, 4020, 0])
         self.assertEqual(self.providers(), ["openai", "groq", "mistral"])
 
+    def test_resends_are_noted(self) -> None:
+        """The log tells which attempt needed a second connection, since the first was stale."""
+        self.bench.upstream.last.resend()
+        self.bench.upstream.last.fail(FirstByteTimeout())
+        self.bench.upstream.last.answer(ANSWER)
+        self.assertEqual([attempt.resends for attempt in self.bench.record.attempts], [1, 0])
+
     def test_whole_answer_that_breaks_off(self) -> None:
         """An answer that breaks off before it is whole has not reached the client: the next step answers."""
         self.bench.upstream.last.head()

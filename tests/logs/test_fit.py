@@ -22,7 +22,7 @@ def widest(origin: Origin) -> End:
         *(top, top, top, True, True, top, LONG, top, LONG),
         Usage(top, top, top, top, True),
         *(top, top, LONG),
-        [Attempt(top, LONG, top, top, top, top, top, LONG)] * 50,
+        [Attempt(top, LONG, top, top, top, top, top, LONG, top)] * 50,
         *(b"q" * 9999, b"a" * 9999, True, True, True, True),
     )
 

@@ -82,7 +82,7 @@ class ShowTests(ShippingCase):
             *(1234, 56, 207, True, True, 2, "text/event-stream", 4321, "gpt-4o-2026"),
             Usage(100, 50, 30, 20, True),
             *(1_500_000_000, 4024, "cut off"),
-            [Attempt(1, "azure", 500, 2005, 3, 4, 5, "m1"), Attempt(2, "openai", 207, 0, 6, 7, 8, "m2")],
+            [Attempt(1, "azure", 500, 2005, 3, 4, 5, "m1"), Attempt(2, "openai", 207, 0, 6, 7, 8, "m2", 1)],
             *(b'{"q": 1}', b"\xff\xfe", True, False, True, True),
         )
         defaults = End(Origin(b"", "", "", ""), Target(""))

@@ -16,7 +16,7 @@ from aigw.values.step import Headers
 class Recorder:
     """
     Attributes:
-        heard: Names of the calls, in order: `head`, `data`, `completed`, `failed`.
+        heard: Names of the calls, in order: `resent`, `head`, `data`, `completed`, `failed`.
         body: All data, joined.
         ended: Fires at `completed` or `failed`.
         begun: Fires at `head`.
@@ -36,6 +36,9 @@ class Recorder:
     def _hear(self, name: str) -> None:
         self.heard.append(name)
         self.react(name)
+
+    def resent(self) -> None:
+        self._hear("resent")
 
     def head(self, status: int, headers: Headers) -> None:
         self.status, self.headers = status, headers

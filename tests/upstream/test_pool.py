@@ -167,10 +167,10 @@ class ResendTests(PoolCase):
         """A request that met a connection which the provider was just closing goes out again, and only once."""
         got = self.stale()
         self.upstream.wires[0].drop(ConnectionLost())
-        self.assertEqual(got.heard, [])
+        self.assertEqual(got.heard, ["resent"])
         self.assertEqual(self.upstream.wires[1].value().count(b"POST /v1"), 1)
         self.upstream.wires[1].give(EMPTY)
-        self.assertEqual(got.ending, "completed")
+        self.assertEqual(got.heard, ["resent", "head", "completed"])
 
     def test_not_resent_twice(self) -> None:
         """When the new connection fails as well, so does the request."""
