@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 import psycopg2
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail, succeed
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from aigw.errors import AigwError, StorageUnavailable
 from aigw.interfaces import IDatabase
+from aigw.storage.callers import Callers
 from aigw.storage.dsn import Dsn
 from aigw.storage.link import Link
 from aigw.storage.listening import Ear
@@ -96,7 +97,7 @@ class Database:
         self._links: set[Link] = set()
         self._pool: set[Link] = set()
         self._free: deque[Link] = deque()
-        self._waiting: deque[tuple[float, Deferred[Link]]] = deque()
+        self._callers = Callers(reactor, self._settings.waiting, self._settings.answer_s)
         self._reached: list[Callable[[], None]] = []
         self._ear = Ear()
         self._keepers: list[Deferred[None]] = []
@@ -184,26 +185,12 @@ class Database:
 
     def _take(self) -> Deferred[Link]:
         """A free connection, now or soon."""
-        taken: Deferred[Link] = Deferred(self._leave)
         if not self.available:
-            taken.errback(StorageUnavailable(self._why))
-        elif self._free:
-            taken.callback(self._free.popleft())
-        elif len(self._waiting) >= self._settings.waiting:
-            taken.errback(StorageUnavailable("too many callers wait for the database"))
-        else:
-            self._waiting.append((self._reactor.seconds() + self._settings.answer_s, taken))
-        return taken
-
-    def _leave(self, taken: Deferred[Link]) -> None:
-        self._waiting = deque(each for each in self._waiting if each[1] is not taken)
+            return fail(StorageUnavailable(self._why))
+        return succeed(self._free.popleft()) if self._free else self._callers.wait()
 
     def _give_back(self, link: Link) -> None:
-        if not link.is_open:
-            return
-        if self._waiting:
-            self._waiting.popleft()[1].callback(link)
-        else:
+        if link.is_open and not self._callers.serve(link):
             self._free.append(link)
 
     def _keep(self, use: Callable[[Link], Awaitable[None]]) -> None:
@@ -295,9 +282,7 @@ class Database:
             if link.is_open:
                 self._unreachable("the database does not answer")
             link.close("the database did not answer in time")
-        while self._waiting and self._waiting[0][0] <= now:
-            late = StorageUnavailable("no connection to the database became free in time")
-            self._waiting.popleft()[1].errback(late)
+        self._callers.expire()
 
     def _unreachable(self, why: str) -> None:
         """Turn callers away until a connection has proved anew that the server answers."""
@@ -310,8 +295,7 @@ class Database:
             link.close(why)
         self._free.clear()
         self._ear.close(why)
-        while self._waiting:
-            self._waiting.popleft()[1].errback(StorageUnavailable(why))
+        self._callers.turn_away(why)
 
     def _note(self, error: AigwError | psycopg2.Error) -> None:
         """Remember why there is no connection, and say so once."""

@@ -14,17 +14,14 @@ from typing import Any, TypeVar, cast
 import psycopg2
 from psycopg2 import errorcodes, errors
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
-from txpostgres import txpostgres
 
 from aigw.errors import AigwError, StorageUnavailable
+from aigw.storage.connection import Connection
+from aigw.storage.cursor import Cursor
 from aigw.storage.dsn import Dsn
 
 T = TypeVar("T")
-
-# libpq's ConnStatusType, of which psycopg2 keeps no names.
-CONNECTION_OK = 0
 
 # A server that goes away or has become a read-only copy: nothing wrong with the statement, but with the connection.
 GOING_AWAY = frozenset(
@@ -58,7 +55,7 @@ class Link:
         self.is_open = False
         self.reactor = reactor
         self._answer_s = answer_s
-        self._connection = _Connection(reactor, self._lost)
+        self._connection = Connection(reactor, self._lost)
         self._running = False
         self.why = "the connection was closed"
         self._closed = False
@@ -157,7 +154,7 @@ class Link:
         """A cursor, each of whose statements may take so long."""
         if not self.is_open:
             raise StorageUnavailable(self.why)
-        return Cursor(self, self._connection.cursor(), self._answer_s if answer_s is None else answer_s)
+        return Cursor(self._connection.cursor(), self.run, self._answer_s if answer_s is None else answer_s)
 
     def run(self, cursor: Any, sql: str, parameters: Sequence[Any], answer_s: float) -> Deferred[None]:
         """
@@ -223,83 +220,6 @@ class Link:
         if isinstance(error, psycopg2.Error) and error.pgcode in GOING_AWAY:
             return StorageUnavailable(_text_of(error))
         return error
-
-
-class Cursor:
-    """What an interaction is given."""
-
-    def __init__(self, link: Link, cursor: Any, answer_s: float) -> None:
-        self._link = link
-        self._cursor = cursor
-        self._answer_s = answer_s
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Deferred[None]:
-        """
-        Run a statement.
-
-        Args:
-            sql: With `%s` for each parameter.
-            parameters: As psycopg2 takes them.
-        Raises:
-            StorageUnavailable: See `IDatabase.query`.
-            psycopg2.Error: The server refused it.
-        """
-        return self._link.run(self._cursor, sql, parameters, self._answer_s)
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows of the last statement that are left."""
-        rows: list[tuple[Any, ...]] = self._cursor.fetchall()
-        return rows
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row of the last statement."""
-        row: tuple[Any, ...] | None = self._cursor.fetchone()
-        return row
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows the last statement gave or changed."""
-        return int(self._cursor.rowcount)
-
-    @property
-    def description(self) -> Any:
-        """Columns of the last statement, None when it gives no rows."""
-        return self._cursor.description
-
-    @property
-    def statusmessage(self) -> str:
-        """What the server called the last statement."""
-        return str(self._cursor.statusmessage)
-
-
-class _Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres carries no types
-    """A txpostgres connection that tells of its loss, and that may be closed at any time."""
-
-    def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:
-        # txpostgres would fall back to the global cooperator, and with it to the global reactor.
-        super().__init__(reactor, Cooperator(scheduler=lambda step: reactor.callLater(0, step)))
-        self._lost = lost
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether libpq has given up the connection."""
-        connection = self._connection
-        return bool(connection.closed) or connection.info.status != CONNECTION_OK
-
-    def continuePolling(self, swallowErrors: bool = False) -> None:
-        """Nobody waits while the connection is idle: an error then is its loss, not a fault of the reactor's."""
-        if self._pollingD is not None:
-            super().continuePolling(swallowErrors)
-            return
-        try:
-            super().continuePolling(False)
-        except Exception:
-            self._lost()
-
-    def close(self) -> None:
-        """Also before the connection was ever made, and twice."""
-        if self._connection is not None and not self._connection.closed:
-            super().close()
 
 
 def _run_on(_: Deferred[None]) -> None:
