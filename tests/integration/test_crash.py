@@ -20,7 +20,7 @@ class StormProcess(ProcessProtocol):
 
     def __init__(self, reactor: Any, arguments: str) -> None:
         self.output = ""
-        self.begun: Deferred[str] = Deferred()
+        self.raging: Deferred[str] = Deferred()
         self.ended: Deferred[int] = Deferred()
         command = [sys.executable, "-m", "tests.integration.crash", *arguments.split()]
         reactor.spawnProcess(self, sys.executable, command, env=os.environ, path=str(ROOT))
@@ -28,9 +28,9 @@ class StormProcess(ProcessProtocol):
     def outReceived(self, data: bytes) -> None:
         """See `ProcessProtocol`."""
         self.output += data.decode()
-        folder = re.search(r"storm in (\S+):", self.output)
-        if folder and not self.begun.called:
-            self.begun.callback(folder[1])
+        begun = re.search(r"storm in (\S+):.*\n.* kills to come", self.output)
+        if begun and not self.raging.called:
+            self.raging.callback(begun[1])
 
     errReceived = outReceived
 
@@ -66,7 +66,7 @@ class CrashTests(TestCase):
     async def test_interrupted(self) -> None:
         """Ctrl-C in the middle of a storm leaves no process, no mount and no file behind."""
         storm = self.storm("--kills 30 --db flap")
-        folder = await storm.begun
+        folder = await storm.raging
         assert storm.transport is not None
         storm.transport.signalProcess("INT")
         self.assertNotEqual(await storm.ended, 0)

@@ -98,6 +98,7 @@ class Storm:
         await self._database.up()
         await self._start()
         self._token = self._gateway.token if self._gateway else ""
+        self._say(f"{self._plan.kills} kills to come, database {self._plan.database}, seed {self._plan.seed}")
         if self._plan.database == "down":
             await self._database.down()
         elif self._plan.database == "flap":
