@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import TimeoutError
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 
 from aigw.errors import ConfigurationError
 from aigw.interfaces import IDatabase
@@ -49,6 +51,7 @@ class LogService:
         sink: Where records go, once open.
     """
 
+    _log = Logger()
     sink: Spool
 
     def __init__(
@@ -157,7 +160,10 @@ class LogService:
         Args:
             flush_s: How long shipping may go on.
         """
-        await self.sink.close()
+        try:
+            await self.sink.close().addTimeout(flush_s, self._reactor)
+        except TimeoutError:
+            self._log.error("The disk does not take the last logs; final frames were kept back")
         if self._shipper is not None:
             await self._shipper.stop(flush_s)
         if self._thread is not None:

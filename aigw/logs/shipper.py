@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import psycopg2
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -16,6 +14,7 @@ from aigw.errors import StorageUnavailable
 from aigw.interfaces import IDatabase
 from aigw.logs.batch import PositionMoved, Step, is_about_data, prepare, store
 from aigw.logs.names import Names
+from aigw.logs.pace import Pace
 from aigw.logs.position import Position
 from aigw.logs.quarantine import Quarantine
 from aigw.logs.quota import Quota
@@ -25,8 +24,6 @@ from aigw.logs.sql import FIND_POSITION
 from aigw.logs.stats import LogStats
 from aigw.logs.window import Window
 from aigw.values.ids import id_text
-
-T = TypeVar("T")
 
 FIRST_BACKOFF_S = 0.05
 
@@ -74,14 +71,13 @@ class Shipper:
         self._names = Names(database)
         self._sources: list[Source] = []
         self._drained: list[tuple[dict[Source, Position], Deferred[None]]] = []
-        self._pausing: IDelayedCall | None = None
+        self._pace = Pace(clock)
         self._running: Deferred[None] | None = None
         self._stopping = False
-        self._hurried = False
         self._backoff_s = 0.0
         self._retry_at = 0.0
         self._last_error = ""
-        database.when_available(self._hurry)
+        database.when_available(self._pace.hurry)
 
     # From outside -------------------------------------------------------------------------------------------------
 
@@ -90,7 +86,7 @@ class Shipper:
         self._sources.append(source)
         if not source.living:
             self._quarantine.take_over(source.directory.refused)
-        self._hurry()
+        self._pace.hurry()
 
     def start(self) -> None:
         """Begin to ship."""
@@ -106,7 +102,7 @@ class Shipper:
         """
         done: Deferred[None] = Deferred()
         self._drained.append(({source: source.target() for source in self._sources}, done))
-        self._hurry()
+        self._pace.hurry()
         return done
 
     async def stop(self, flush_s: float) -> None:
@@ -114,12 +110,13 @@ class Shipper:
         Ship what can be shipped, and stop. The spools' writers have stopped before.
 
         Args:
-            flush_s: How long that may take. What is left then waits on disk for the next start.
+            flush_s: How long that may take; no time at all while the database is away. What is left then waits on disk
+                for the next start.
         """
         for source in self._sources:
             source.finish()
         self._stopping = True
-        self._hurry()
+        self._pace.hurry()
         running, self._running = self._running, None
         if running is not None:
             await running.addTimeout(max(flush_s, 0.001), self._clock)
@@ -130,10 +127,10 @@ class Shipper:
 
     def wake(self) -> None:
         """Something was written: ship it soon, or now if a batch is full."""
-        if self._pausing is None or self._backoff_s:
+        if self._backoff_s or not self._pace.pausing:
             return
         full = any(source.is_ahead(self._settings.batch_bytes) for source in self._sources if source.living)
-        self._pause_at_most(0.0 if full else self._settings.ship_every_s)
+        self._pace.at_most(0.0 if full else self._settings.ship_every_s)
 
     # The loop -----------------------------------------------------------------------------------------------------
 
@@ -149,15 +146,15 @@ class Shipper:
                 more = True
                 self._back_off(error)
             self._tell_drained()
-            if self._stopping and not more:
+            if self._stopping and not (more and self._database.available):
                 return
             if self._backoff_s:
-                await self._pause(self._backoff_s)
+                await self._pace.pause(self._backoff_s)
             elif more:
-                await self._breathe()
+                await self._pace.breathe()
             else:
                 behind = any(source.is_ahead(1) for source in self._sources if source.living)
-                await self._pause(self._settings.ship_every_s if behind else self._settings.quarantine_retry_s)
+                await self._pace.pause(self._settings.ship_every_s if behind else self._settings.quarantine_retry_s)
 
     async def _round(self) -> bool:
         """One batch of each spool; whether more is waiting now."""
@@ -189,7 +186,7 @@ class Shipper:
         while whole.more and len(whole.entries) < rows and whole.end.offset - source.position.offset < size_bytes:
             if whole.end.segment != segment:
                 break
-            await self._breathe()
+            await self._pace.breathe()
             rest_rows = rows - len(whole.entries)
             part = source.read(whole.end, min(SLICE_ROWS, rest_rows), SLICE_BYTES)
             whole = Chunk(whole.entries + part.entries, whole.damaged + part.damaged, part.end, part.more)
@@ -228,7 +225,7 @@ class Shipper:
 
     async def _transact(self, source: Source, entries: Sequence[Entry], end: Position) -> None:
         await self._window.open(self._database, entries)
-        packed, rows = await prepare(entries, self._names, self._at_ease)
+        packed, rows = await prepare(entries, self._names, self._pace.at_ease)
         step = Step(source.directory.spool_id, source.committed, end)
         await self._database.transact(lambda cursor: store(cursor, step, packed, rows))
         source.committed = end
@@ -276,7 +273,7 @@ class Shipper:
             return False
         try:
             await self._window.open(self._database, inside)
-            packed, rows = await prepare(inside, self._names, self._at_ease)
+            packed, rows = await prepare(inside, self._names, self._pace.at_ease)
             await self._database.transact(lambda cursor: store(cursor, None, packed, rows))
         except Exception as error:
             if is_about_data(error):
@@ -321,39 +318,6 @@ class Shipper:
             self._log.error("Logs wait in the spool: {reason}", reason=text)
         else:
             self._log.failure("Logs wait in the spool")
-
-    def _hurry(self) -> None:
-        self._hurried = True
-        self._pause_at_most(0.0)
-
-    def _pause_at_most(self, seconds: float) -> None:
-        if self._pausing is not None and self._pausing.getTime() - self._clock.seconds() > seconds:
-            self._pausing.reset(seconds)
-
-    async def _pause(self, seconds: float) -> None:
-        over: Deferred[None] = Deferred()
-        self._pausing = self._clock.callLater(0 if self._hurried else seconds, over.callback, None)
-        self._hurried = False
-        try:
-            await over
-        finally:
-            if self._pausing.active():
-                self._pausing.cancel()
-            self._pausing = None
-            self._hurried = False
-
-    def _breathe(self) -> Deferred[None]:
-        return deferLater(self._clock, 0)
-
-    async def _at_ease(self, work: Generator[None, None, T]) -> T:
-        """Run work that yields now and then, with a turn of the reactor each time it does."""
-        while True:
-            try:
-                next(work)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            await self._breathe()
 
     def _broken(self, failure: Failure) -> None:
         if failure.check(CancelledError) and self._stopping:

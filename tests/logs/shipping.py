@@ -42,6 +42,8 @@ class Between:
     Attributes:
         down: Everything fails before it is sent.
         lose_answers: So many of the next transactions are committed, and their caller is told of a failure.
+        repeat: The next transaction is committed twice, as when one that was given up commits late.
+        during: Called once in the middle of the next transaction.
         transactions: How many there were.
     """
 
@@ -49,6 +51,8 @@ class Between:
         self._real = real
         self.down = False
         self.lose_answers = 0
+        self.repeat = False
+        self.during: Callable[[], object] | None = None
         self.transactions = 0
         self._reached: list[Callable[[], None]] = []
 
@@ -72,7 +76,13 @@ class Between:
     async def _transact(self, interaction: Callable[[Any], Awaitable[Any]]) -> Any:
         self._check()
         self.transactions += 1
+        during, self.during = self.during, None
+        if during is not None:
+            during()
         result = await self._real.transact(interaction)
+        if self.repeat:
+            self.repeat = False
+            await self._real.transact(interaction)
         if self.lose_answers:
             self.lose_answers -= 1
             raise StorageUnavailable("the answer was lost")
@@ -97,6 +107,7 @@ class Between:
 class ShippingCase(TestCase):
     """Ships from a spool in a folder to a fresh database."""
 
+    timeout = 30
     settings = QUICK
     spool_settings = SMALL
     database_settings = DatabaseSettings()

@@ -99,15 +99,31 @@ class FailureTests(ShippingCase):
 
     async def test_a_lost_acknowledgement_is_not_repeated(self) -> None:
         """When COMMIT succeeds and its answer is lost, nothing is doubled, not even what only the rollups count."""
-        self.database.lose_answers = 3
+        self.log(cost_nanousd=10)
+        await self.shipped()
         for _ in range(3):
             self.log(cost_nanousd=10)
             self.log(origin={"collect": False}, cost_nanousd=100)
+            self.database.lose_answers = 1
             await self.shipped()
-        self.assertEqual(self.database.lose_answers, 0)
-        self.assertEqual(await self.count("logs"), 3)
-        self.assertEqual(await self.count("usage_rollups", "sum(cost_nanousd)"), 330)
-        self.assertEqual(await self.count("live_rows", "sum(count)"), 3)
+            self.assertEqual(self.database.lose_answers, 0)
+        self.assertEqual(await self.count("logs"), 4)
+        self.assertEqual(await self.count("usage_rollups", "sum(cost_nanousd)"), 340)
+        self.assertEqual(await self.count("live_rows", "sum(count)"), 4)
+
+    async def test_a_transaction_that_commits_late(self) -> None:
+        """A batch that was given up and tried again, and then commits after all, is stored and counted once."""
+        self.log(origin={"collect": False}, cost_nanousd=1)
+        await self.shipped()
+        self.log(cost_nanousd=10)
+        self.log(origin={"collect": False}, cost_nanousd=100)
+        self.database.repeat = True
+        await self.shipped()
+        self.assertFalse(self.database.repeat)
+        self.assertEqual(await self.count("usage_rollups", "sum(cost_nanousd)"), 111)
+        self.log(cost_nanousd=1000)
+        await self.shipped()
+        self.assertEqual(await self.count("usage_rollups", "sum(cost_nanousd)"), 1111)
 
     async def test_logs_wait_for_the_database(self) -> None:
         """Hours without a database lose nothing, and shipping goes on by itself."""
@@ -279,3 +295,20 @@ class PauseTests(ShippingCase):
         while not self.stats.shipped:
             await deferLater(reactor, 0.005)
         self.assertEqual(await self.count("logs"), 1)
+
+    async def test_a_record_that_comes_during_a_transaction(self) -> None:
+        """A log that is written while another is being stored follows at once, not with the next hour's look."""
+        self.log()
+        await self.shipped()
+        both: Deferred[None] = Deferred()
+
+        def another() -> None:
+            self.spool.end(self.records.end(), lambda: both.callback(None))
+            self.spool.flush_now()
+
+        self.database.during = another
+        self.spool.end(self.records.end(), lambda: None)
+        await both
+        while self.stats.shipped < 3:
+            await deferLater(reactor, 0.005)
+        self.assertEqual(await self.count("logs"), 3)
