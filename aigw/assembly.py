@@ -42,6 +42,7 @@ from aigw.management.token_calls import TokenCalls
 from aigw.operations.meter import Meter
 from aigw.operations.metrics import Levels, Metrics
 from aigw.operations.resources import Operations, Readiness
+from aigw.providers.credentials import CredentialParts
 from aigw.providers.pricing import Prices
 from aigw.providers.table import MODULES, ProviderTable
 from aigw.serving.http import Server
@@ -53,6 +54,7 @@ from aigw.storage.dsn import read_dsn
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.late import LateDatabase
 from aigw.storage.partitions import ensure_partitions
+from aigw.upstream.outbound import Outbound
 from aigw.upstream.upstream import Upstream
 from aigw.values.ids import LogIds
 from aigw.values.token import SCOPES
@@ -115,7 +117,8 @@ class Node:
         upstream = Upstream(reactor, wheel, settings.upstream, time.time)
         self._undo.append(upstream.close)
 
-        providers = ProviderTable(settings.providers)
+        making = CredentialParts(Outbound(upstream), time.time, time.monotonic)
+        providers = ProviderTable(settings.providers, making)
         prices = Prices(lambda slug: providers.lookup(slug).prices, lambda: datetime.now(UTC))
         deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
         meter = Meter([*MODULES, *settings.providers])

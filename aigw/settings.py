@@ -105,7 +105,7 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str], cwd: Path | Non
                 problems.append(mistake)
             else:
                 _put(tree, path, value)
-    problems += [*_wrong_endpoints(tree), *_wrong_providers(tree), *_repeated_gateways(tree)]
+    problems += [*_wrong_endpoints(tree), *_wrong_providers(tree, environ), *_repeated_gateways(tree)]
     if problems:
         raise ConfigurationError(problems)
     settings = msgspec.convert(tree, Settings)
@@ -178,7 +178,7 @@ def _wrong_endpoints(tree: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{key}[{index}]: `{endpoint}` is no endpoint: {error or type(error).__name__}"
 
 
-def _wrong_providers(tree: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_providers(tree: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
     """What the table of providers says against those entries that have the right form."""
     tables = tree.get("providers")
     entries: dict[str, ProviderSettings] = {}
@@ -186,7 +186,7 @@ def _wrong_providers(tree: Mapping[str, Any]) -> Iterator[str]:
         with contextlib.suppress(msgspec.ValidationError):
             entries[slug] = msgspec.convert(table, ProviderSettings)
     try:
-        ProviderTable(entries)
+        ProviderTable(entries, environ=environ)
     except ConfigurationError as error:
         yield from error.problems
 

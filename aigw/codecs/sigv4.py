@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from aigw.errors import InvalidField
 from aigw.values.step import Headers, UpstreamRequest
 
 ALGORITHM = b"AWS4-HMAC-SHA256"
@@ -64,7 +65,11 @@ def signed(request: UpstreamRequest, names: frozenset[bytes], keys: AwsKeys, sco
         amz_date: The time in UTC, `YYYYMMDDTHHMMSSZ`.
     Returns:
         All fields of the request, with `authorization` and the `x-amz-` fields that belong to it replaced.
+    Raises:
+        InvalidField: The body streams through, so that nobody has seen the bytes that would be signed.
     """
+    if not isinstance(request.body, bytes):
+        raise InvalidField("a body that is too large to be held cannot be signed")
     digest = hashlib.sha256(request.body).hexdigest()
     fields = [field for field in request.headers if field[0] not in _REPLACED]
     own = [(b"x-amz-date", amz_date.encode())]

@@ -1,5 +1,6 @@
 """Azure AI Foundry, for Anthropic's models. https://learn.microsoft.com/azure/ai-foundry/"""
 
+from aigw.providers.entra_tokens import ENTRA
 from aigw.providers.paths import Form
 from aigw.providers.provider import Provider
 
@@ -10,4 +11,5 @@ PROVIDER = Provider(
     forms=(Form("{resource}/{rest}", "{rest}"),),
     family="anthropic",
     prices="azure",
+    scheme=ENTRA,
 )

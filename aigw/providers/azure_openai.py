@@ -1,5 +1,6 @@
 """Azure OpenAI. https://learn.microsoft.com/azure/ai-services/openai/reference"""
 
+from aigw.providers.entra_tokens import ENTRA
 from aigw.providers.paths import Form
 from aigw.providers.provider import Provider
 
@@ -12,4 +13,5 @@ PROVIDER = Provider(
     prices="azure",
     # The deployment's name; the answer tells what model it runs.
     model_pattern=r"^[^/]+/([^/]+)/",
+    scheme=ENTRA,
 )

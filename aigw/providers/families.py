@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import Literal
 
 Family = Literal[
-    "openai-chat", "openai-responses", "anthropic", "google", "cohere", "workers-ai", "huggingface", "generic"
+    "openai-chat",
+    "openai-responses",
+    "anthropic",
+    "google",
+    "cohere",
+    "workers-ai",
+    "huggingface",
+    "bedrock-invoke",
+    "bedrock-converse",
+    "generic",
 ]
 
 _BY_SUFFIX: tuple[tuple[str, Family], ...] = (

@@ -10,7 +10,7 @@ import attrs
 from aigw.errors import InvalidField
 from aigw.interfaces import ICredentials
 from aigw.providers.answers import AnswerReader, reader_for
-from aigw.providers.credentials import CredentialSource
+from aigw.providers.credentials import CredentialScheme, CredentialSource
 from aigw.providers.families import Family, family_of
 from aigw.providers.headers import outgoing
 from aigw.providers.model_types import model_type
@@ -48,8 +48,11 @@ class Provider:
         fixed: Headers of every request: the vendor's own and the operator's.
         account: The account at the vendor, for a `{account}` in the base address.
         region: The vendor's region for paths that name none, for a `{region}` in the base address.
+        region_pattern: Regular expression of the vendor's regions, where a host must be told from others of the same
+            domain.
         overridden: Whether the operator set another base address.
-        source: Makes signatures or tokens, None for a vendor whose credential is a plain header.
+        scheme: How signatures or tokens are made, None for a vendor whose credential is a plain header.
+        source: Makes them; None without a scheme, and in a table that sends nothing.
     """
 
     slug: str
@@ -68,7 +71,9 @@ class Provider:
     fixed: Headers = attrs.field(default=(), repr=False)
     account: str = ""
     region: str = ""
+    region_pattern: str = ""
     overridden: bool = False
+    scheme: CredentialScheme | None = attrs.field(default=None, repr=False)
     source: CredentialSource | None = attrs.field(default=None, repr=False)
     _known: dict[tuple[str, str], bytes] = attrs.field(init=False, factory=dict, eq=False, repr=False)
 
@@ -113,6 +118,8 @@ class Provider:
                 break
         if self.region:
             values = {"region": self.region} | values
+        if self.region_pattern and not re.fullmatch(self.region_pattern, values.get("region", "")):
+            raise InvalidField(f"endpoint does not name a region of {self.slug}")
         if "{account}" in base:
             values = values | {"account": self._account(account)}
         return _url(fill(base, _host_labels(base, values)), path, query)

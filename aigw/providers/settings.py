@@ -20,6 +20,22 @@ _HOST = re.compile(r"[A-Za-z0-9.{}_-]+|\[[0-9A-Fa-f:.]+\]")
 _PATH = re.compile(r"[A-Za-z0-9/!$&'()*+,;=:@._~%{}-]*")
 
 
+_ELSEWHERE = " `file:PATH` and `env:NAME` are looked up."
+
+# Settings that may stand elsewhere: the value may be `file:PATH` or `env:NAME`.
+SECRETS = (
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "service_account",
+    "tenant_id",
+    "client_id",
+    "client_secret",
+)
+# Settings that make credentials, for the vendors that take them.
+MAKING = (*SECRETS, "region", "token_url")
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `[providers.<slug>]` table of the configuration."""
 
@@ -41,6 +57,29 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
 
+    access_key_id: Annotated[
+        str, Meta(description="AWS access key with which the gateway signs (aws-bedrock)." + _ELSEWHERE)
+    ] = ""
+    secret_access_key: Annotated[str, Meta(description="The secret of that key." + _ELSEWHERE)] = ""
+    session_token: Annotated[str, Meta(description="The session of temporary AWS keys." + _ELSEWHERE)] = ""
+    region: Annotated[
+        str, Meta(description="AWS region for paths that name none (aws-bedrock).", pattern=r"^([a-z0-9-]{1,63})?$")
+    ] = ""
+    service_account: Annotated[
+        str,
+        Meta(
+            description="JSON of a Google service account, for which tokens are minted (google-vertex-ai)." + _ELSEWHERE
+        ),
+    ] = ""
+    tenant_id: Annotated[
+        str, Meta(description="Microsoft Entra tenant whose tokens are used (azure-openai, azure)." + _ELSEWHERE)
+    ] = ""
+    client_id: Annotated[str, Meta(description="Application in that tenant." + _ELSEWHERE)] = ""
+    client_secret: Annotated[str, Meta(description="The application's secret." + _ELSEWHERE)] = ""
+    token_url: Annotated[
+        str, Meta(description="Token endpoint in the place of Google's or Microsoft's; plain http is allowed.")
+    ] = ""
+
     def __repr__(self) -> str:
         # The headers may hold keys, and representations end in logs.
         return f"ProviderSettings(base_url={self.base_url!r}, headers={sorted(self.headers)!r})"
@@ -56,6 +95,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             wrong = _base_url_problem(self.base_url)
             if wrong:
                 yield f"base_url: {wrong}"
+        if self.token_url and (wrong := _base_url_problem(self.token_url)):
+            yield f"token_url: {wrong}"
         for name, value in self.headers.items():
             try:
                 check_header(name.lower().encode(), value.encode())

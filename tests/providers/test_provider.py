@@ -85,6 +85,49 @@ ADDRESSES = (
         "https://my-res.openai.azure.com/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
     ),
     ("azure", "my-res/anthropic/v1/messages", "https://my-res.services.ai.azure.com/anthropic/v1/messages"),
+    (
+        "aws-bedrock",
+        "bedrock-runtime/us-east-1/model/anthropic.claude-3-5-sonnet-20240620-v1:0/invoke",
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-3-5-sonnet-20240620-v1:0/invoke",
+    ),
+    (
+        "aws-bedrock",
+        "bedrock-runtime/us-gov-west-1/model/amazon.nova-lite-v1%3A0/invoke-with-response-stream",
+        "https://bedrock-runtime.us-gov-west-1.amazonaws.com/model/amazon.nova-lite-v1%3A0/invoke-with-response-stream",
+    ),
+    (
+        "aws-bedrock",
+        "bedrock-runtime/eu-west-3/model/arn%3Aaws%3Abedrock%3Aeu-west-3%3A1%3Ainference-profile%2Fp/converse-stream",
+        "https://bedrock-runtime.eu-west-3.amazonaws.com/model/"
+        "arn%3Aaws%3Abedrock%3Aeu-west-3%3A1%3Ainference-profile%2Fp/converse-stream",
+    ),
+    (
+        "aws-bedrock",
+        "bedrock-mantle/us-east-1/anthropic/v1/messages",
+        "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1/messages",
+    ),
+    (
+        "google-vertex-ai",
+        "v1/projects/p-1/locations/us-central1/publishers/google/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+        "https://us-central1-aiplatform.googleapis.com/"
+        "v1/projects/p-1/locations/us-central1/publishers/google/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+    ),
+    (
+        "google-vertex-ai",
+        "v1beta1/projects/p-1/locations/global/publishers/anthropic/models/claude-sonnet-4@20250514:rawPredict",
+        "https://aiplatform.googleapis.com/"
+        "v1beta1/projects/p-1/locations/global/publishers/anthropic/models/claude-sonnet-4@20250514:rawPredict",
+    ),
+    (
+        "google-vertex-ai",
+        "v1/projects/p-1/locations/eu/endpoints/openapi/chat/completions",
+        "https://aiplatform.eu.rep.googleapis.com/v1/projects/p-1/locations/eu/endpoints/openapi/chat/completions",
+    ),
+    (
+        "google-vertex-ai",
+        "v1/publishers/google/models/gemini-2.5-flash:generateContent?key=fake",
+        "https://aiplatform.googleapis.com/v1/publishers/google/models/gemini-2.5-flash:generateContent?key=fake",
+    ),
     ("sandbox", "chat/completions", "sandbox://local/chat/completions"),
     ("sandbox", "v1/chat/completions", "sandbox://local/chat/completions"),
 )
@@ -135,8 +178,27 @@ class HostTests(SynchronousTestCase):
                 ("azure-openai", f"{label}/gpt-4o/chat/completions"),
                 ("azure", f"{label}/anthropic/v1/messages"),
                 ("baseten", f"model/{label}"),
+                ("aws-bedrock", f"bedrock-runtime/{label}/model/m/invoke"),
+                ("aws-bedrock", f"bedrock-mantle/{label}/anthropic/v1/messages"),
+                ("google-vertex-ai", f"v1/projects/p/locations/{label}/publishers/google/models/m:generateContent"),
             ):
                 self.assertTrue(refused(table.lookup(slug), endpoint), (slug, label))
+
+    def test_a_region_of_aws_is_no_other_service(self) -> None:
+        """`bedrock-runtime.s3.amazonaws.com` is a bucket that anybody may own; nothing is sent there."""
+        bedrock = ProviderTable().lookup("aws-bedrock")
+        for region in ("s3", "s3-us-west-2", "s3-website-us-east-1", "elb", "us", "us-east", "us-east-1-"):
+            self.assertTrue(refused(bedrock, f"bedrock-runtime/{region}/model/m/invoke"), region)
+        for path in ("model/m/invoke", "bedrock/us-east-1/model/m/invoke", "bedrock-runtime/us-east-1", ""):
+            self.assertTrue(refused(bedrock, path), path)
+
+    def test_the_configured_region_serves_paths_without_one(self) -> None:
+        """With a region in the settings, the paths of AWS's own SDK are enough."""
+        bedrock = ProviderTable({"aws-bedrock": ProviderSettings(region="eu-west-1")}).lookup("aws-bedrock")
+        self.assertEqual(
+            bedrock.address("model/m/converse"), b"https://bedrock-runtime.eu-west-1.amazonaws.com/model/m/converse"
+        )
+        self.assertIn(b".us-east-2.", bedrock.address("bedrock-runtime/us-east-2/model/m/converse"))
 
     def test_an_azure_path_without_its_parts_is_refused(self) -> None:
         """A path that names no resource gets an error that says so."""
@@ -226,6 +288,10 @@ class ModelTests(SynchronousTestCase):
             ("replicate", "v1/models/meta/llama-3/predictions", "meta/llama-3"),
             ("fal", "fal-ai/flux/dev", "fal-ai/flux/dev"),
             ("baseten", "model/abc123", "abc123"),
+            ("aws-bedrock", "bedrock-runtime/us-east-1/model/a.claude-v1%3A0/invoke", "a.claude-v1:0"),
+            ("aws-bedrock", "bedrock-mantle/us-east-1/anthropic/v1/messages", "from-body"),
+            ("google-vertex-ai", "v1/projects/p/locations/r/publishers/a/models/c@2:rawPredict", "c@2"),
+            ("google-vertex-ai", "v1/projects/p/locations/r/endpoints/openapi/chat/completions", "from-body"),
         ):
             self.assertEqual(table.lookup(slug).model(body, endpoint), expected, (slug, endpoint))
         self.assertEqual(table.lookup("deepgram").model(b"RIFF", "v1/listen?model=nova-3&x=1"), "nova-3")
@@ -257,6 +323,25 @@ class ReaderTests(SynchronousTestCase):
             ("azure-openai", "res/dep/chat/completions?api-version=1", "openai-chat"),
             ("sandbox", "chat/completions", "openai-chat"),
             ("custom-mine", "v1/messages", "anthropic"),
+            ("aws-bedrock", "bedrock-runtime/us-east-1/model/m/invoke", "bedrock-invoke"),
+            ("aws-bedrock", "bedrock-runtime/us-east-1/model/m/invoke-with-response-stream", "bedrock-invoke"),
+            ("aws-bedrock", "bedrock-runtime/us-east-1/model/m/converse", "bedrock-converse"),
+            ("aws-bedrock", "bedrock-runtime/us-east-1/model/m/converse-stream", "bedrock-converse"),
+            ("aws-bedrock", "bedrock-runtime/us-east-1/openai/v1/chat/completions", "openai-chat"),
+            ("aws-bedrock", "bedrock-mantle/us-east-1/anthropic/v1/messages", "anthropic"),
+            ("google-vertex-ai", "v1/projects/p/locations/r/publishers/google/models/m:generateContent", "google"),
+            ("google-vertex-ai", "v1/projects/p/locations/r/publishers/anthropic/models/m:rawPredict", "anthropic"),
+            (
+                "google-vertex-ai",
+                "v1/projects/p/locations/r/publishers/anthropic/models/m:streamRawPredict",
+                "anthropic",
+            ),
+            (
+                "google-vertex-ai",
+                "v1/projects/p/locations/r/publishers/mistralai/models/m:streamRawPredict",
+                "openai-chat",
+            ),
+            ("google-vertex-ai", "v1/projects/p/locations/r/publishers/google/models/m:predict", "generic"),
         ):
             self.assertEqual(table.lookup(slug).reader(endpoint).family, family, (slug, endpoint))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aigw.providers.answers.anthropic import AnthropicReader
+from aigw.providers.answers.bedrock import BedrockConverseReader, BedrockInvokeReader
 from aigw.providers.answers.cohere import CohereReader
 from aigw.providers.answers.generic import GenericReader
 from aigw.providers.answers.google import GoogleReader
@@ -19,6 +20,8 @@ _READERS: dict[str, type[AnswerReader]] = {
     reader.family: reader
     for reader in (
         AnthropicReader,
+        BedrockConverseReader,
+        BedrockInvokeReader,
         CohereReader,
         GenericReader,
         GoogleReader,
