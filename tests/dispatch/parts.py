@@ -62,6 +62,7 @@ class ListReply:
 
     def __init__(self, wants_whole: bool = True) -> None:
         self.wants_whole = wants_whole
+        self.holds_end = False
         self.heads: list[AnswerHead] = []
         self.chunks: list[bytes] = []
         self.events: list[Event] = []

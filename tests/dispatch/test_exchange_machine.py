@@ -87,7 +87,9 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.sink = TrackedSink()
         self.port = MemoryDataPort(sockets=LIMITS, sink=self.sink, clock=Clock())
         self.asked: dict[str, Asked] = {}
+        # By the identity of a call that has begun to answer: how much it has sent, and of what.
         self.sent: dict[int, int] = {}
+        self.bodies: dict[int, bytes] = {}
         self.seen_calls = 0
         self.link, self.client = self.port.connect()
 
@@ -103,16 +105,17 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.link.settle()
 
     @precondition(lambda self: self.client.is_connected)
-    @rule(count=st.integers(1, 3))
-    def ask(self, count: int) -> None:
-        """A good request of one to three steps."""
-        self.send([{"provider": p, "endpoint": ENDPOINTS.get(p, "chat/completions")} for p in PROVIDERS[:count]])
-
-    @precondition(lambda self: self.client.is_connected)
-    @rule(provider=st.sampled_from(["opnai", ""]), type_=st.sampled_from(["universal.create", "universal.crate"]))
-    def ask_badly(self, provider: str, type_: str) -> None:
-        """A request that is refused."""
-        self.send([{"provider": provider, "endpoint": "chat/completions"}], type_)
+    @rule(count=st.integers(1, 3), safe=st.booleans(), bad=st.sampled_from([None] * 5 + ["provider", "step", "type"]))
+    def ask(self, count: int, safe: bool, bad: str | None) -> None:
+        """A request of one to three steps; now and then one that is refused."""
+        steps = [{"provider": p, "endpoint": ENDPOINTS.get(p, "chat/completions")} for p in PROVIDERS[:count]]
+        if bad == "provider":
+            steps[-1]["provider"] = "opnai"
+        elif bad == "step":
+            del steps[-1]["endpoint"]
+        self.send(steps, "universal.crate" if bad == "type" else "universal.create")
+        if safe:
+            self.flush()
 
     @rule(reading=st.booleans())
     def read(self, reading: bool) -> None:
@@ -120,7 +123,6 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.link.client_pipe.reading = reading
         self.link.settle()
 
-    @rule(how=st.sampled_from(["vanish", "goodbye", "nonsense"]))
     def leave(self, how: str) -> None:
         """The client leaves, one way or the other, and comes back on another connection."""
         if how == "vanish":
@@ -139,51 +141,50 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     # The providers --------------------------------------------------------------------------------------------------
 
-    def call(self, index: int) -> ScriptedCall | None:
-        """One of the calls that run."""
-        running = self.port.upstream.running
-        return running[index % len(running)] if running else None
+    def calls(self, answering: bool) -> list[ScriptedCall]:
+        """The calls that run and have begun to answer, or have not."""
+        return [call for call in self.port.upstream.running if (id(call) in self.sent) is answering]
 
-    @rule(index=st.integers(0, 9), status=st.sampled_from([200, 201, 302, 404, 429, 500]), streaming=st.booleans())
+    @precondition(lambda self: self.calls(False))
+    @rule(index=st.integers(0, 9), status=st.sampled_from([200, 200, 201, 302, 429, 500]), streaming=st.booleans())
     def head(self, index: int, status: int, streaming: bool) -> None:
         """A provider begins to answer."""
-        call = self.call(index)
-        if call is None or id(call) in self.sent:
-            return
-        self.sent[id(call)] = 0 if streaming else -1
+        calls = self.calls(False)
+        call = calls[index % len(calls)]
+        self.sent[id(call)] = 0
+        self.bodies[id(call)] = STREAM if streaming else BODY
         call.head(status, EVENT_STREAM if streaming else JSON)
         self.link.settle()
 
+    @precondition(lambda self: self.calls(True))
     @rule(index=st.integers(0, 9), count=st.integers(1, 1_200))
     def data(self, index: int, count: int) -> None:
         """A provider sends some bytes of its answer."""
-        call = self.call(index)
-        at = -2 if call is None else self.sent.get(id(call), -2)
-        if call is None or at == -2:
-            return
-        if at >= 0:
-            call.data(STREAM[at : at + count])
-            self.sent[id(call)] = at + count
-        else:
-            call.data(BODY[-at - 1 : -at - 1 + count])
-            self.sent[id(call)] = at - count
+        calls = self.calls(True)
+        call = calls[index % len(calls)]
+        at = self.sent[id(call)]
+        call.data(self.bodies[id(call)][at : at + count])
+        self.sent[id(call)] = at + count
         self.link.settle()
 
-    @rule(index=st.integers(0, 9))
-    def complete(self, index: int) -> None:
-        """A provider's body ends, wherever it is."""
-        call = self.call(index)
-        if call is not None and id(call) in self.sent:
-            call.complete()
-            self.link.settle()
+    @precondition(lambda self: self.calls(True))
+    @rule(index=st.integers(0, 9), whole=st.booleans())
+    def complete(self, index: int, whole: bool) -> None:
+        """A provider's body ends, wherever it is or as a whole."""
+        calls = self.calls(True)
+        call = calls[index % len(calls)]
+        if whole:
+            call.data(self.bodies[id(call)][self.sent[id(call)] :])
+        call.complete()
+        self.link.settle()
 
+    @precondition(lambda self: self.port.upstream.running)
     @rule(index=st.integers(0, 9), failure=st.sampled_from(FAILURES))
     def fail(self, index: int, failure: Any) -> None:
         """A provider fails, at any moment."""
-        call = self.call(index)
-        if call is not None:
-            call.fail(failure())
-            self.link.settle()
+        calls = self.port.upstream.running
+        calls[index % len(calls)].fail(failure())
+        self.link.settle()
 
     # The gateway ----------------------------------------------------------------------------------------------------
 
@@ -201,22 +202,19 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.sink.flush()
         self.link.settle()
 
-    @rule(accepting=st.booleans())
-    def fill_spool(self, accepting: bool) -> None:
-        """The spool is full, or has room again."""
-        self.sink.accepting = accepting
-
-    @rule(draining=st.booleans())
-    def drain(self, draining: bool) -> None:
-        """The gateway refuses what is new, or takes it again."""
-        self.port.dispatcher.draining = draining
-
-    @rule()
-    def abandon_all(self) -> None:
-        """The drain's time is over."""
-        self.port.dispatcher.abandon_all()
-        self.link.settle()
-        assert not self.port.upstream.running
+    @rule(kind=st.sampled_from(["vanish", "goodbye", "nonsense", "full spool", "draining", "drained"]))
+    def trouble(self, kind: str) -> None:
+        """Somebody leaves, or the gateway is full, or about to stop; or it is well again."""
+        if kind == "full spool":
+            self.sink.accepting = not self.sink.accepting
+        elif kind == "draining":
+            self.port.dispatcher.draining = not self.port.dispatcher.draining
+        elif kind == "drained":
+            self.port.dispatcher.abandon_all()
+            self.link.settle()
+            assert not self.port.upstream.running
+        else:
+            self.leave(kind)
 
     # What always holds ----------------------------------------------------------------------------------------------
 
@@ -279,7 +277,8 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.endings_are_single_and_safe()
         self.records_are_single()
         assert self.port.dispatcher.in_flight == 0
-        assert self.port.meter.opened_count == len(self.port.meter.records) == len(self.asked)
+        # What a client wrote that left before we read it was never accepted.
+        assert self.port.meter.opened_count == len(self.port.meter.records) <= len(self.asked)
         rows = [record.origin.event_id for record in self.sink.ended]
         for event_id, asked in self.asked.items():
             messages = asked.client.about(event_id)
@@ -312,5 +311,5 @@ class ExchangeMachineTests(SynchronousTestCase):
     def test_one_ending_one_record(self) -> None:
         """In every order of events, disconnects and failures, each request ends once and leaves one row."""
         run_state_machine_as_test(
-            ExchangeMachine, settings=settings(max_examples=120, stateful_step_count=40, deadline=None)
+            ExchangeMachine, settings=settings(max_examples=80, stateful_step_count=40, deadline=None)
         )
