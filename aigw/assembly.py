@@ -59,6 +59,8 @@ from aigw.upstream.upstream import Upstream
 from aigw.values.ids import LogIds
 from aigw.values.token import SCOPES
 from aigw.wire.data_port import DataPort
+from aigw.wire.entry import Door
+from aigw.wire.http_routes import HttpRoutes
 
 # How long the first start waits to hear whether the database knows any token.
 FIRST_TOKEN_S = 10.0
@@ -126,7 +128,13 @@ class Node:
         dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
         gateways = Gateways(settings.gateway)
         sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket)
-        port = DataPort(dispatcher, gateways, tokens, sockets, utc_ms, meter.refused)
+        door = Door(gateways, tokens, utc_ms)
+        routes = HttpRoutes(
+            *(door, dispatcher, providers, wheel, settings.front, settings.websocket.steps),
+            settings.exchange.log_body_bytes,
+            settings.websocket.allowed_origins,
+        )
+        port = DataPort(door, dispatcher, routes, sockets, meter.refused)
         tokens.on_revoked(lambda token: port.close_token(token.id))
 
         management = Management(
@@ -141,7 +149,7 @@ class Node:
         control.start()
         self._undo.append(control.stop)
 
-        data = Server(port.resource(), reactor, wheel, settings.http)
+        data = Server(port.resource(), reactor, wheel, settings.http, port.admit)
         readiness = Readiness(lambda: dispatcher.draining, logs.sink)
         levels = Levels(
             lambda: sockets.open_sockets,

@@ -22,6 +22,7 @@ from aigw.providers.table import ProviderTable
 from aigw.serving.limits import HttpLimits, SocketLimits
 from aigw.upstream.settings import UpstreamSettings
 from aigw.values.gateway import Gateway
+from aigw.wire.http_routes import FrontSettings
 
 DEFAULT_DATA_DIR = "aigw-data"
 
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = 30.0
     http: HttpLimits = HttpLimits()
     websocket: SocketLimits = SocketLimits()
+    front: FrontSettings = FrontSettings()
     exchange: DispatchSettings = DispatchSettings()
     spool: SpoolSettings = SpoolSettings()
     shipper: ShipperSettings = ShipperSettings()

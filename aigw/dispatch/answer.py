@@ -40,7 +40,8 @@ class Outcome:
         step: Index of the step that answered or failed last.
         error: None when the provider's answer is complete, whatever its status.
         head: None when no answer began.
-        body: The whole answer when it was no stream, else empty.
+        body: The whole answer, for a reply that wants it whole, else empty.
+        tail: Bytes of a stream from its end mark on, for a reply that holds the end back.
     """
 
     log_id: str
@@ -48,3 +49,4 @@ class Outcome:
     error: GatewayError | None
     head: AnswerHead | None
     body: bytes = b""
+    tail: bytes = b""

@@ -113,5 +113,5 @@ def _target(opening: Opening) -> Target:
     return Target(
         provider=step.provider[:64] or "none",
         path=step.endpoint.partition("?")[0][:TEXT_CHARS],
-        request_bytes=len(step.query),
+        request_bytes=len(step.query) if isinstance(step.query, bytes) else 0,
     )

@@ -99,16 +99,17 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
         credentials = provider.credentials_for(step.endpoint, headers)
     except InvalidField as error:
         raise InvalidField(f"step {index}: {error.detail}") from None
-    model = provider.model(step.query, step.endpoint)
+    held = step.query if isinstance(step.query, bytes) else b""
+    model = provider.model(held, step.endpoint)
     return Plan(
         provider,
-        UpstreamRequest(b"POST", url, headers, step.query, step_clocks(clocks, step.settings)),
+        UpstreamRequest(step.method, url, headers, step.query, step_clocks(clocks, step.settings)),
         Target(
             provider=provider.slug,
             path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
             model=model[:TEXT_CHARS],
             request_content_type=_content_type(headers),
-            request_bytes=len(step.query),
+            request_bytes=len(held),
             model_type=provider.model_type(step.endpoint),
         ),
         provider.reader(step.endpoint),

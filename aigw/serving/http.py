@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from io import BytesIO
 from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
@@ -12,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import Interface
 
 from aigw.errors import GatewayError, InternalError, MalformedRequest, RequestTooLarge
 from aigw.serving.limits import HttpLimits
@@ -44,19 +47,85 @@ def refuse(request: Request, error: GatewayError) -> int:
     return answer_json(request, error.status, error_body(error))
 
 
+class IBodySink(Interface):
+    """Takes a request's body as it comes, instead of its being held."""
+
+    def write(chunk: bytes) -> None:
+        """A piece of the body."""
+
+    def finish() -> None:
+        """The body is whole."""
+
+    def lost() -> None:
+        """The client left before the body was whole."""
+
+
 class GatewayRequest(Request):
-    """A request whose failures are JSON and show nothing of the inside."""
+    """
+    A request whose failures are JSON and show nothing of the inside.
+
+    Attributes:
+        sink: Set at header time by whoever wants the body as it comes; such a request is not rendered.
+        body_limit: Most bytes of a body that is held; set at header time, else that of the server.
+        refusal: Why the request is refused, found at header time.
+        declared_bytes: Length of the body, None when only its end will tell.
+        serve: Set at header time: what answers the request when its body is whole.
+    """
 
     channel: Any
+    defaultContentType = None
+    sink: IBodySink | None = None
+    body_limit: int | None = None
+    refusal: GatewayError | None = None
+    serve: Callable[[], int] | None = None
+    declared_bytes: int | None = 0
     _held_bytes = 0
+    _whole = False
+
+    def gotLength(self, length: int | None) -> None:
+        """Hold bodies in memory: they are bounded, and a temporary file would block."""
+        self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
         """Hold a piece of the body, up to the limit; a chunked body tells its length only by coming."""
+        if self.sink is not None:
+            self.channel.body_moves()
+            self.sink.write(data)
+            return
         self._held_bytes += len(data)
-        if self._held_bytes > self.channel.limits.body_bytes:
+        limit = self.channel.limits.body_bytes if self.body_limit is None else self.body_limit
+        if self._held_bytes > limit:
             self.channel.turn_away(RequestTooLarge())
             return
         super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The body is whole. One that went through as it came needs nothing more."""
+        self._whole = True
+        if self.sink is not None:
+            self.sink.finish()
+        else:
+            super().requestReceived(command, path, version)
+
+    def finish(self) -> None:
+        """The answer is complete. What is left of the body could be taken for the next request, so that ends too."""
+        if not self._whole:
+            self.channel.persistent = False
+        super().finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client left."""
+        if self.sink is not None and not self._whole:
+            self.sink.lost()
+        super().connectionLost(reason)
+
+    def pause_body(self) -> None:
+        """Read nothing more from the client for now."""
+        self.channel.pause_reading()
+
+    def resume_body(self) -> None:
+        """Go on reading."""
+        self.channel.resume_reading()
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A resource raised: say so in the log, and to the client as a 500 without details."""
@@ -82,6 +151,7 @@ class Channel(HTTPChannel):
     _deadline: Timer | None = None
     _turned_away = False
     _counted = False
+    _whole = False
     _successor: IProtocol | None = None
 
     @property
@@ -120,14 +190,44 @@ class Channel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         """The head is complete: judge it before anything of the body is read."""
-        headers = self.requests[-1].requestHeaders
-        hosts = headers.getRawHeaders(b"host") or []
+        request: GatewayRequest = self.requests[-1]
+        hosts = request.requestHeaders.getRawHeaders(b"host") or []
         if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
             self.turn_away(MalformedRequest("a request has exactly one Host header"))
-        elif self.length is not None and self.length > self.limits.body_bytes:
-            self.turn_away(RequestTooLarge())
-        else:
-            super().allHeadersReceived()
+            return
+        request.method, request.uri, request.clientproto = self._command, self._path, self._version
+        request.declared_bytes = self.length
+        try:
+            self.factory.admit(request)
+            limit = self.limits.body_bytes if request.body_limit is None else request.body_limit
+            if request.sink is None and self.length is not None and self.length > limit:
+                raise RequestTooLarge()
+        except GatewayError as error:
+            if self.length == 0:
+                request.refusal = error
+            else:
+                self.turn_away(error)
+                return
+        if self._deadline is not None:
+            self._deadline.reset(self.limits.body_s)
+        super().allHeadersReceived()
+
+    def body_moves(self) -> None:
+        """A piece of a body that is not held has come: it may go on for as long as pieces come."""
+        if self._deadline is not None:
+            self._deadline.reset(self.limits.body_s)
+
+    def pause_reading(self) -> None:
+        """Let the client wait; its clock stands still, since it is we who stop."""
+        self._stop_deadline()
+        if self.transport is not None:
+            self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        if self.transport is not None and not self._whole:
+            self._deadline = self._deadline or self.factory.wheel.schedule(self.limits.body_s, self.abort)
+            self.transport.resumeProducing()
 
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes that are no lines of a head: of a body, of the next request, or of the protocol after an upgrade."""
@@ -140,16 +240,18 @@ class Channel(HTTPChannel):
         """The request is whole; a refused one is never handed on."""
         if self._turned_away:
             return
+        self._whole = True
         self._stop_deadline()
         super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
         """A request was answered; the clock for the next one starts."""
-        super().requestDone(request)
-        if self.persistent and self.factory.accepting:
+        persistent = self.persistent and self.factory.accepting
+        self.persistent = persistent
+        self._whole = False
+        if persistent:
             self._expect_head()
-        elif self.transport is not None:
-            self.loseConnection()
+        super().requestDone(request)
 
     def turn_away(self, error: GatewayError) -> None:
         """Answer an unfinished request with an error and close the connection."""
@@ -206,6 +308,7 @@ class Server(Site):
         reactor: For twisted.web.
         wheel: Timers.
         limits: See there.
+        admit: Judges each request by its head, before its body is read; raises a `GatewayError` to refuse it.
     """
 
     # No HTTP/2: it goes round the channel's limits.
@@ -213,8 +316,16 @@ class Server(Site):
     displayTracebacks = False
     noisy = False
 
-    def __init__(self, root: IResource, reactor: IReactorTime, wheel: Wheel, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        root: IResource,
+        reactor: IReactorTime,
+        wheel: Wheel,
+        limits: HttpLimits,
+        admit: Callable[[GatewayRequest], None] = lambda _: None,
+    ) -> None:
         super().__init__(root, requestFactory=GatewayRequest, reactor=reactor, timeout=None)
+        self.admit = admit
         self.wheel = wheel
         self.limits = limits
         self.channels: set[Channel] = set()

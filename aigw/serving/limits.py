@@ -60,6 +60,12 @@ class HttpLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head_s: Annotated[
         float, Meta(gt=0, description="Seconds for a request's head to be complete, idle time on keep-alive included.")
     ] = 60.0
+    body_s: Annotated[
+        float,
+        Meta(
+            gt=0, description="Seconds for a request's body to be complete; for one that is not held, between pieces."
+        ),
+    ] = 60.0
     body_bytes: Annotated[
         int, Meta(ge=0, description="Length of a request body that is held; a longer one gets 413.")
     ] = 1_048_576

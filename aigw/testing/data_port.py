@@ -16,6 +16,7 @@ from aigw.dispatch.exchange import Parts
 from aigw.dispatch.gateways import Gateways
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError
+from aigw.providers.credentials import CredentialParts
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import ProviderTable
 from aigw.serving.http import Server
@@ -25,12 +26,15 @@ from aigw.serving.wheel import Wheel
 from aigw.testing.logs import MemoryLogSink
 from aigw.testing.socket import Link, RawClient, SocketClient, connect_socket
 from aigw.testing.upstream import ScriptedUpstream
+from aigw.upstream.outbound import Outbound
 from aigw.values.gateway import Gateway
 from aigw.values.ids import LogIds
 from aigw.values.record import End
 from aigw.values.token import Scope, Token
 from aigw.values.usage import Usage
 from aigw.wire.data_port import DataPort
+from aigw.wire.entry import Door
+from aigw.wire.http_routes import FrontSettings, HttpRoutes
 
 TOKEN = "aigw_" + "0" * 43
 START_MS = 1_700_000_000_000
@@ -70,14 +74,14 @@ class MemoryDataPort:
 
     Args:
         gateways: Declared by the owner; by default there is an open one called `default`.
-        sockets, http, exchange: Bounds.
+        sockets, http, exchange, front: Bounds.
         providers: The operator's settings by slug.
         sink: Takes the records; by default one that writes in the next turn of `clock`.
         scopes: Of the token.
 
     Attributes:
         clock: All time.
-        upstream: Plays the providers.
+        upstream: Plays the providers, and the token endpoints.
         sink: Has the records.
         meter: Has counted.
         refused: Errors of the upgrades that were refused.
@@ -90,6 +94,7 @@ class MemoryDataPort:
         sockets: SocketLimits | None = None,
         http: HttpLimits | None = None,
         exchange: DispatchSettings | None = None,
+        front: FrontSettings | None = None,
         providers: Mapping[str, ProviderSettings] | None = None,
         sink: MemoryLogSink | None = None,
         clock: Clock | None = None,
@@ -104,14 +109,21 @@ class MemoryDataPort:
         parts = Parts(
             self.upstream, self.sink, flat_price, self.clock.seconds, self.meter, exchange or DispatchSettings()
         )
-        self.dispatcher = Dispatcher(parts, ProviderTable(providers), LogIds(self.utc_ms))
+        making = CredentialParts(Outbound(self.upstream), lambda: self.utc_ms() / 1000, self.clock.seconds)
+        table = ProviderTable(providers, making)
+        self.dispatcher = Dispatcher(parts, table, LogIds(self.utc_ms))
         self.tokens = Tokens(TokenFile(Path("no-such-folder", "tokens.json"), _no_thread), self.utc_ms)
         self.tokens.adopt([_entry(scopes)])
         self.socket_factory = GatewaySocketFactory(self.clock, self.clock, wheel, sockets or SocketLimits())
-        self.port = DataPort(
-            self.dispatcher, Gateways(gateways), self.tokens, self.socket_factory, self.utc_ms, self.refused.append
+        door = Door(Gateways(gateways), self.tokens, self.utc_ms)
+        limits = self.socket_factory.limits
+        routes = HttpRoutes(
+            *(door, self.dispatcher, table, wheel, front or FrontSettings(), limits.steps),
+            parts.settings.log_body_bytes,
+            limits.allowed_origins,
         )
-        self.server = Server(self.port.resource(), self.clock, wheel, http or HttpLimits())
+        self.port = DataPort(door, self.dispatcher, routes, self.socket_factory, self.refused.append)
+        self.server = Server(self.port.resource(), self.clock, wheel, http or HttpLimits(), self.port.admit)
 
     def utc_ms(self) -> int:
         """The wall clock."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+from twisted.web.iweb import IBodyProducer
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -32,15 +33,17 @@ class Step:
         provider: Slug, as the client wrote it.
         endpoint: Path below the provider, perhaps with a query string, as the client wrote it.
         headers: For the provider, `cf-aig-*` already taken out; names in lower case.
-        query: The JSON body, byte for byte as the client wrote it.
+        query: The body: JSON, byte for byte as the client wrote it; or what produces a body too large to be held.
         settings: The `cf-aig-*` headers of the step over those of the request; names in lower case.
+        method: Upper case.
     """
 
     provider: str
     endpoint: str
     headers: Headers
-    query: bytes
+    query: bytes | IBodyProducer
     settings: dict[bytes, bytes] = attrs.field(factory=dict)
+    method: bytes = b"POST"
 
 
 @attrs.frozen

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from urllib.parse import unquote_to_bytes
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import NOT_DONE_YET
 
-from aigw.controls.authentication import SUBPROTOCOL_PREFIX, Caller, authenticate, credentials
-from aigw.controls.tokens import Tokens
+from aigw.controls.authentication import SUBPROTOCOL_PREFIX
 from aigw.dispatch.dispatcher import Dispatcher
-from aigw.dispatch.gateways import Gateways
 from aigw.errors import (
     Draining,
     GatewayError,
-    GatewayUnknown,
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
-    OriginRefused,
     TooManyConnections,
     Unauthorized,
-    UpgradeRequired,
 )
-from aigw.serving.http import refuse
+from aigw.serving.http import GatewayRequest, refuse
 from aigw.serving.websocket import CLOSE_POLICY, GatewaySocketFactory
-from aigw.values.gateway import Gateway
+from aigw.wire.address import Address, read_address
+from aigw.wire.cors import allow_origin, answer_preflight, check_origin, is_preflight
+from aigw.wire.entry import Door, Entry
+from aigw.wire.http_routes import HttpRoutes
 from aigw.wire.universal import UniversalSession
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Bytes that Autobahn's handshake parser takes for line ends.
 _LINE_ENDS = re.compile(rb"[\x0b\x0c\x1c\x1d\x1e\x85]")
 _SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -44,19 +40,18 @@ class DataPort:
     What the data port works with.
 
     Attributes:
+        door: Lets requests in.
         dispatcher: Takes requests.
-        gateways: Of this server.
-        tokens: Of this server.
+        http: Serves what is no WebSocket.
         sockets: Makes WebSockets.
-        utc_ms: Wall clock, for the expiry of tokens.
-        refused: Called with the error for each upgrade that was refused: such a refusal leaves no log.
+        refused: Called with the error for each request that was refused at the door: such a refusal leaves no log.
+        sessions: Open WebSockets.
     """
 
+    door: Door
     dispatcher: Dispatcher
-    gateways: Gateways
-    tokens: Tokens
+    http: HttpRoutes
     sockets: GatewaySocketFactory
-    utc_ms: Callable[[], int]
     refused: Callable[[GatewayError], None]
     sessions: set[UniversalSession] = attrs.field(factory=set)
     _emptied: list[Deferred[None]] = attrs.field(factory=list)
@@ -65,13 +60,55 @@ class DataPort:
         """The root of the port's HTTP server."""
         return _Root(self)
 
+    def admit(self, request: GatewayRequest) -> None:
+        """
+        Judge a request by its head, before its body is read; what is found is kept with the request.
+
+        Raises:
+            GatewayError: Why it is not let in.
+        """
+        try:
+            if is_preflight(request):
+                check_origin(request, self.sockets.limits.allowed_origins)
+                request.serve = lambda: answer_preflight(request)
+                return
+            address = read_address(request.uri)
+            if _wants_upgrade(request):
+                request.serve = self._upgrade(request, address)
+            else:
+                request.serve = self.http.admit(request, address)
+        except GatewayError as error:
+            self.refused(error)
+            raise
+
+    def _upgrade(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+        if request.method != b"GET":
+            raise MethodNotAllowed("a WebSocket begins with GET")
+        if address.provider:
+            raise NotFound()
+        offered = _offered(request)
+        check_origin(request, self.sockets.limits.allowed_origins)
+        entry = self.door.enter(request, address, offered)
+        if self.dispatcher.draining:
+            raise Draining()
+        if self.sockets.full:
+            raise TooManyConnections()
+        return lambda: self._open(request, entry, offered)
+
+    def _open(self, request: GatewayRequest, entry: Entry, offered: list[str]) -> int:
+        session = UniversalSession(
+            self.dispatcher, self.sockets.limits, entry, subprotocol=select_subprotocol(offered), gone=self._gone
+        )
+        self.sessions.add(session)
+        self.sockets.upgrade(request, session)
+        return NOT_DONE_YET
+
     def drain(self) -> None:
         """Close every session as soon as nothing runs on it."""
         for session in list(self.sessions):
             session.drain()
 
-    def gone(self, session: UniversalSession) -> None:
-        """A session's connection is lost."""
+    def _gone(self, session: UniversalSession) -> None:
         self.sessions.discard(session)
         if not self.sessions:
             waiting = list(self._emptied)
@@ -96,7 +133,7 @@ class DataPort:
 
 
 class _Root(Resource):
-    """Routes a request by its path; every answer that is no upgrade is JSON."""
+    """Serves what was admitted by its head; every answer of our own is JSON."""
 
     isLeaf = True
 
@@ -104,78 +141,29 @@ class _Root(Resource):
         super().__init__()
         self._port = port
 
-    def render(self, request: Request) -> int:
+    def render(self, request: GatewayRequest) -> int:
         """Serve, or refuse with the error's own status."""
+        error = request.refusal
         try:
-            account, gateway = _address(request)
-            return self._universal(request, account, gateway)
-        except GatewayError as error:
-            self._port.refused(error)
-            if isinstance(error, UpgradeRequired):
-                request.setHeader(b"upgrade", b"websocket")
-            elif isinstance(error, MethodNotAllowed):
-                request.setHeader(b"allow", b"GET")
-            elif isinstance(error, Unauthorized):
-                request.setHeader(b"www-authenticate", b'Bearer realm="aigw"')
-            return refuse(request, error)
-
-    def _universal(self, request: Request, account: str, name: str) -> int:
-        port = self._port
-        if request.method != b"GET":
-            raise MethodNotAllowed("a WebSocket begins with GET")
-        if (request.getHeader(b"upgrade") or b"").strip().lower() != b"websocket":
-            raise UpgradeRequired()
-        offered = _offered(request)
-        _check_origin(request, port.sockets.limits.allowed_origins)
-        gateway, caller = self._enter(request, account, name, offered)
-        if port.dispatcher.draining:
-            raise Draining()
-        if port.sockets.full:
-            raise TooManyConnections()
-        session = UniversalSession(
-            dispatcher=port.dispatcher,
-            limits=port.sockets.limits,
-            gateway=gateway,
-            caller=caller,
-            user_agent=(request.getHeader(b"user-agent") or b"").decode("utf-8", "replace"),
-            settings=_settings(request),
-            subprotocol=select_subprotocol(offered),
-            gone=port.gone,
-        )
-        port.sessions.add(session)
-        port.sockets.upgrade(request, session)
-        return NOT_DONE_YET
-
-    def _enter(self, request: Request, account: str, name: str, offered: list[str]) -> tuple[Gateway, Caller]:
-        """Stages 1 and 2: who calls, and which gateway's settings hold."""
-        gateway = self._port.gateways.find(account, name)
-        if gateway is None:
-            raise GatewayUnknown()
-        credential = credentials(_single(request, b"cf-aig-authorization"), offered)
-        return gateway, authenticate(self._port.tokens, gateway, credential, self._port.utc_ms())
+            if error is None and request.serve is not None:
+                return request.serve()
+        except GatewayError as found:
+            self._port.refused(found)
+            error = found
+        error = error or NotFound()
+        if isinstance(error, MethodNotAllowed):
+            request.setHeader(b"allow", b"GET, POST")
+        elif isinstance(error, Unauthorized):
+            request.setHeader(b"www-authenticate", b'Bearer realm="aigw"')
+        allow_origin(request)
+        return refuse(request, error)
 
 
-def _address(request: Request) -> tuple[str, str]:
-    """Account and gateway out of `/v1/{account}/{gateway}`, with or without a slash behind it."""
-    path = request.uri.partition(b"?")[0]
-    segments = path.removesuffix(b"/").split(b"/")[1:]
-    if len(segments) != 3 or segments[0] != b"v1":
-        raise NotFound()
-    account, gateway = (unquote_to_bytes(segment).decode("latin-1") for segment in segments[1:])
-    if not _NAME.fullmatch(account) or not _NAME.fullmatch(gateway):
-        raise NotFound()
-    return account, gateway
+def _wants_upgrade(request: GatewayRequest) -> bool:
+    return (request.getHeader(b"upgrade") or b"").strip().lower() == b"websocket"
 
 
-def _single(request: Request, name: bytes) -> bytes | None:
-    """A header that may stand once."""
-    values = request.requestHeaders.getRawHeaders(name) or []
-    if len(values) > 1:
-        raise MalformedRequest(f"more than one `{name.decode('ascii')}` header")
-    return values[0] if values else None
-
-
-def _offered(request: Request) -> list[str]:
+def _offered(request: GatewayRequest) -> list[str]:
     """The subprotocols that the client offers, after a look at every header of the handshake."""
     for name, values in request.requestHeaders.getAllRawHeaders():
         if name.lower().startswith((b"sec-websocket-", b"origin", b"host", b"upgrade", b"connection")) and any(
@@ -205,20 +193,3 @@ def select_subprotocol(offered: list[str]) -> str | None:
     """
     public = (text for text in offered if not text.startswith(SUBPROTOCOL_PREFIX) and "key." not in text)
     return next(public, offered[0] if offered else None)
-
-
-def _check_origin(request: Request, allowed: tuple[str, ...]) -> None:
-    origin = _single(request, b"origin")
-    if origin is None or "*" in allowed:
-        return
-    if origin.strip().decode("latin-1").lower() not in {entry.lower().rstrip("/") for entry in allowed}:
-        raise OriginRefused()
-
-
-def _settings(request: Request) -> dict[bytes, bytes]:
-    """The gateway's own headers; what stands on the upgrade holds for every request of the connection."""
-    return {
-        name.lower(): values[-1]
-        for name, values in request.requestHeaders.getAllRawHeaders()
-        if name.lower().startswith(b"cf-aig-") and name.lower() != b"cf-aig-authorization"
-    }

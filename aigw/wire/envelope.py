@@ -1,8 +1,9 @@
-"""A client's message on the universal WebSocket, read no deeper than its envelope."""
+"""A client's universal request, on the WebSocket or over HTTP, read no deeper than its envelope."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -13,9 +14,37 @@ from aigw.errors import GatewayError, InvalidField, MalformedRequest, MissingFie
 from aigw.values.step import Headers, Step
 
 CREATE = "universal.create"
+EVENT_ID_CHARS = 256
 # What is left of a message without its queries is small; reading it again costs nothing. Beyond this it is refused.
 ENVELOPE_BYTES = 262_144
 _KEYS = (b'"provider"', b'"endpoint"', b'"headers"', b'"query"', b'"eventId"', b'"type"', b'"request"')
+
+
+class _Config(msgspec.Struct, frozen=True):
+    """The body's form of the headers that say how a step is tried."""
+
+    requestTimeout: int | float | None = None
+    maxAttempts: int | float | None = None
+    retryDelay: int | float | None = None
+    backoff: str | None = None
+
+    def settings(self) -> dict[bytes, bytes]:
+        """The same as headers."""
+        named = (
+            (b"cf-aig-request-timeout", self.requestTimeout),
+            (b"cf-aig-max-attempts", self.maxAttempts),
+            (b"cf-aig-retry-delay", self.retryDelay),
+            (b"cf-aig-backoff", self.backoff),
+        )
+        return {
+            name: (f"{value:g}" if isinstance(value, float) else str(value)).encode()
+            for name, value in named
+            if value is not None
+        }
+
+
+# A quote within a string is escaped, so this is a key and nothing else.
+_QUERY_KEY = re.compile(rb'(?<!\\)"query"[ \t\r\n]*:[ \t\r\n]*')
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -26,6 +55,7 @@ class _Step(msgspec.Struct, frozen=True):
     eventId: str | None = None
     # The oldest pages of the wire have this string beside the headers.
     authorization: str | None = None
+    config: _Config | None = None
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -34,7 +64,14 @@ class _Message(msgspec.Struct, frozen=True):
     eventId: str | None = None
 
 
-_DECODE = msgspec.json.Decoder(_Message).decode
+_Decode = Callable[[bytes], _Message]
+_DECODE: _Decode = msgspec.json.Decoder(_Message).decode
+_DECODE_STEPS = msgspec.json.Decoder(_Step | list[_Step]).decode
+
+
+def _decode_steps(payload: bytes) -> _Message:
+    """The HTTP twin of a message is its `request` alone."""
+    return _Message(CREATE, _DECODE_STEPS(payload))
 
 
 @attrs.frozen
@@ -61,19 +98,42 @@ def read_message(payload: bytes, settings: Mapping[bytes, bytes], max_steps: int
         max_steps: Steps that a request may list.
         event_id_chars: Length that an event id may have.
     """
+    return _read(payload, _DECODE, settings, max_steps, event_id_chars)
+
+
+def _read(
+    payload: bytes, decode: _Decode, settings: Mapping[bytes, bytes], max_steps: int, event_id_chars: int
+) -> Envelope:
     message = None
     try:
-        message, text = _decode(payload)
+        message, text = _decode(payload, decode)
         event_id = _event_id(message, event_id_chars)
         steps = _steps(message, max_steps)
-        _check_envelope(text, [step.query for step in steps])
-        return Envelope(event_id, tuple(_step(i, step, payload, text, settings) for i, step in enumerate(steps)))
+        spans = list(_spans(text, [bytes(step.query) for step in steps]))
+        _check_envelope(text, spans)
+        queries = [payload[start:end] for start, end in spans]
+        read = tuple(
+            _step(i, step, query, settings) for i, (step, query) in enumerate(zip(steps, queries, strict=True))
+        )
+        return Envelope(event_id, read)
     except GatewayError as error:
         known = _known_event_id(message) if message else find_string(payload, b"eventId")
         return Envelope((known or "")[:event_id_chars], (), error)
 
 
-def _decode(payload: bytes) -> tuple[_Message, bytes]:
+def read_steps(payload: bytes, settings: Mapping[bytes, bytes], max_steps: int) -> Envelope:
+    """
+    Read the body of the HTTP universal endpoint: a list of steps, or one. Never raises, as `read_message`.
+
+    Args:
+        payload: As it came.
+        settings: `cf-aig-*` headers of the request; those of a step go before them.
+        max_steps: Steps that a request may list.
+    """
+    return _read(payload, _decode_steps, settings, max_steps, EVENT_ID_CHARS)
+
+
+def _decode(payload: bytes, decode: _Decode) -> tuple[_Message, bytes]:
     """The message, and the text that its queries are slices of: the payload, or its twin of the same length."""
     if not payload.isascii():
         try:
@@ -81,7 +141,7 @@ def _decode(payload: bytes) -> tuple[_Message, bytes]:
         except UnicodeDecodeError as error:
             raise MalformedRequest(f"invalid UTF-8 at byte {error.start}") from None
     try:
-        return _DECODE(payload), payload
+        return decode(payload), payload
     except RecursionError:
         raise MalformedRequest("nested too deeply") from None
     except msgspec.ValidationError as error:
@@ -91,12 +151,12 @@ def _decode(payload: bytes) -> tuple[_Message, bytes]:
         masked, found = mask_lone_surrogates(payload)
         if not found:
             raise MalformedRequest(f"not JSON: {error}") from None
-        return _decode_masked(masked, found), masked
+        return _decode_masked(masked, found, decode), masked
 
 
-def _decode_masked(masked: bytes, found: list[int]) -> _Message:
+def _decode_masked(masked: bytes, found: list[int], decode: _Decode) -> _Message:
     try:
-        message = _DECODE(masked)
+        message = decode(masked)
     except RecursionError:
         raise MalformedRequest("nested too deeply") from None
     except msgspec.MsgspecError as error:
@@ -139,25 +199,27 @@ def _steps(message: _Message, max_steps: int) -> list[_Step]:
 
 
 def _spans(text: bytes, queries: Iterable[bytes]) -> Iterable[tuple[int, int]]:
-    """Where each query stands in the text, in their order."""
+    """Where each query stands in the text, in their order: behind its key, since a short one may stand anywhere."""
     at = 0
     for query in queries:
-        start = text.find(query, at)
+        start = next((key.end() for key in _QUERY_KEY.finditer(text, at) if text.startswith(query, key.end())), -1)
+        if start < 0:
+            # The key is spelt with escapes.
+            start = text.find(query, at)
         at = start + len(query)
         yield start, at
 
 
-def _check_envelope(text: bytes, queries: list[msgspec.Raw]) -> None:
+def _check_envelope(text: bytes, spans: list[tuple[int, int]]) -> None:
     """Refuse a key that stands twice in the envelope: two readers could take it for two different requests."""
     outside = []
     at = 0
-    for start, end in _spans(text, [bytes(query) for query in queries]):
+    for start, end in spans:
         outside.append(text[at:start])
         at = end
     outside.append(text[at:])
     envelope = b"0".join(outside)
-    expected = max(1, len(queries))
-    if all(envelope.count(key) <= expected for key in _KEYS) and len(queries) == 1:
+    if len(spans) == 1 and all(envelope.count(key) <= 1 for key in _KEYS):
         return
     if len(envelope) > ENVELOPE_BYTES:
         raise MalformedRequest("the envelope is too large")
@@ -169,18 +231,16 @@ def _check_envelope(text: bytes, queries: list[msgspec.Raw]) -> None:
         raise MalformedRequest(f"the key `{repeated[:64]}` stands twice")
 
 
-def _step(index: int, step: _Step, payload: bytes, text: bytes, settings: Mapping[bytes, bytes]) -> Step:
+def _step(index: int, step: _Step, query: bytes, settings: Mapping[bytes, bytes]) -> Step:
     if not step.provider:
         raise MissingField(f"`provider` of step {index}")
     if step.endpoint is None:
         raise MissingField(f"`endpoint` of step {index}")
-    query = bytes(step.query)
     if not query:
         raise MissingField(f"`query` of step {index}")
-    if text is not payload:
-        start = text.find(query)
-        query = payload[start : start + len(query)]
     headers, own = _split_headers(index, step)
+    if step.config is not None:
+        own = {**step.config.settings(), **own}
     return Step(step.provider, step.endpoint, headers, query, {**settings, **own} if own else dict(settings))
 
 

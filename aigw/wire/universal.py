@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from aigw.codecs.sse import Event
-from aigw.controls.authentication import Caller
 from aigw.dispatch.answer import AnswerHead, Outcome
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.exchange import Exchange, State
@@ -17,8 +16,8 @@ from aigw.interfaces import IReply
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import OutStream
 from aigw.serving.websocket import CLOSE_GOING_AWAY, GatewaySocket, ISocketApplication
-from aigw.values.gateway import Gateway
 from aigw.wire import messages
+from aigw.wire.entry import Entry
 from aigw.wire.envelope import read_message
 
 REQUEST_TYPE = "websocket"
@@ -36,6 +35,8 @@ class UniversalReply:
     """
 
     wants_whole = True
+    # `universal.done` tells the end.
+    holds_end = False
 
     __slots__ = ("_event_id", "_head", "_key", "_prefix", "_session", "_stream")
 
@@ -84,10 +85,7 @@ class UniversalSession:
     Args:
         dispatcher: Takes the requests.
         limits: See there.
-        gateway: What the address names, a snapshot taken at the upgrade.
-        caller: Who the token says it is.
-        user_agent: As sent on the upgrade.
-        settings: `cf-aig-*` headers of the upgrade.
+        entry: Who calls which gateway, from the upgrade.
         subprotocol: To select.
         gone: Called once with the session, when the connection is gone.
     """
@@ -96,23 +94,18 @@ class UniversalSession:
         self,
         dispatcher: Dispatcher,
         limits: SocketLimits,
-        gateway: Gateway,
-        caller: Caller,
-        user_agent: str,
-        settings: dict[bytes, bytes],
+        entry: Entry,
         subprotocol: str | None,
         gone: Callable[[UniversalSession], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
-        self._gateway = gateway
-        self._user_agent = user_agent
-        self._settings = settings
+        self._entry = entry
         self._gone = gone
         self._exchanges: dict[object, Exchange] = {}
         self._socket: GatewaySocket | None = None
         self._draining = False
-        self.caller = caller
+        self.caller = entry.caller
         self.subprotocol = subprotocol
 
     def opened(self, socket: GatewaySocket) -> None:
@@ -125,7 +118,7 @@ class UniversalSession:
         the same.
         """
         assert self._socket is not None  # noqa: S101  # messages come after `opened`
-        envelope = read_message(payload, self._settings, self._limits.steps, self._limits.event_id_chars)
+        envelope = read_message(payload, self._entry.settings, self._limits.steps, self._limits.event_id_chars)
         refusal = envelope.refusal
         if len(self._exchanges) >= self._limits.in_flight:
             refusal = TooManyInFlight()
@@ -135,13 +128,13 @@ class UniversalSession:
             refusal, key = DuplicateEventId(), object()
         steps = envelope.steps
         opening = Opening(
-            gateway=self._gateway,
+            gateway=self._entry.gateway,
             caller=self.caller,
-            user_agent=self._user_agent,
+            user_agent=self._entry.user_agent,
             request_type=REQUEST_TYPE,
             event_id=envelope.event_id,
             steps=steps,
-            settings=steps[0].settings if steps else self._settings,
+            settings=steps[0].settings if steps else self._entry.settings,
             refusal=refusal,
         )
         reply = UniversalReply(self, envelope.event_id, key, self._socket.outbox.stream())

@@ -1,0 +1,196 @@
+"""An exchange's answer over HTTP: the provider's own status, headers and bytes, and ours beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from aigw.codecs.sse import Event
+from aigw.dispatch.answer import AnswerHead, Outcome
+from aigw.dispatch.exchange import Exchange
+from aigw.errors import ClientGone
+from aigw.interfaces import IReply
+from aigw.serving.http import refuse
+from aigw.serving.wheel import Timer, Wheel
+from aigw.wire.cors import allow_origin
+
+# What concerns one connection only, what twisted.web sets itself, and a page's rights, which are ours to give.
+_OURS = frozenset(
+    (
+        b"connection",
+        b"date",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_NO_BODY = frozenset((204, 304))
+HEARTBEAT = b": still here\n\n"
+
+
+@implementer(IReply, IPushProducer)
+class HttpReply:
+    """
+    Writes one answer.
+
+    The last bytes of a body wait behind the exchange's record: those from a stream's end mark on, those that fill the
+    promised length, or the end of the chunked coding.
+
+    Args:
+        request: To be answered.
+        event_id: The client's, empty when it gave none.
+        wheel: For heartbeats.
+        heartbeat_s: Seconds of silence in a stream after which a comment is sent; 0 is off.
+        over: Called once, when the answer is complete or the connection gone.
+    """
+
+    wants_whole = False
+    holds_end = True
+
+    def __init__(
+        self, request: Request, event_id: str, wheel: Wheel, heartbeat_s: float, over: Callable[[], None]
+    ) -> None:
+        self._request = request
+        self._event_id = event_id
+        self._wheel = wheel
+        self._heartbeat_s = heartbeat_s
+        self._over = over
+        self._exchange: Exchange | None = None
+        self._gone = False
+        self._begun = False
+        self._paused = False
+        # Body bytes that are still to come by the provider's own word; None without it.
+        self._left: int | None = None
+        self._held = b""
+        self._silence: Timer | None = None
+        self._between_events = True
+        request.notifyFinish().addErrback(lambda _: self._client_left())
+
+    def attach(self, exchange: Exchange) -> None:
+        """The exchange that this reply belongs to; pausing and leaving go there."""
+        self._exchange = exchange
+        if self._gone:
+            exchange.abandon(ClientGone())
+        elif self._paused:
+            exchange.pause()
+
+    def _client_left(self) -> None:
+        self._gone = True
+        self._quiet()
+        if self._exchange is not None:
+            self._exchange.abandon(ClientGone())
+
+    # IReply ---------------------------------------------------------------------------------------------------------
+
+    def head(self, head: AnswerHead) -> None:
+        """Send the provider's status and headers, and ours."""
+        if self._gone:
+            return
+        request = self._request
+        self._begun = True
+        request.setResponseCode(head.status)
+        request.responseHeaders.removeHeader(b"server")
+        for name, value in head.headers:
+            if name not in _OURS and not name.startswith((b"access-control-", b"cf-aig-")):
+                request.responseHeaders.addRawHeader(name, value)
+            if name == b"content-length" and value.isdigit():
+                self._left = int(value)
+        self._own_headers(head.log_id, head.step, head.cache_status)
+        if request.method == b"HEAD" or head.status in _NO_BODY:
+            self._left = None
+            return
+        request.registerProducer(self, True)
+        if head.streaming:
+            # The head alone tells the client that the answer has begun.
+            request.write(b"")
+            if self._heartbeat_s:
+                self._silence = self._wheel.schedule(self._heartbeat_s, self._heartbeat)
+
+    def body(self, chunk: bytes, events: Sequence[Event]) -> None:
+        """Pass bytes on, but for those that complete the answer."""
+        if self._gone or not chunk:
+            return
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left <= 0:
+                self._held += chunk
+                return
+        if self._silence is not None:
+            self._between_events = chunk.endswith((b"\n\n", b"\r\n\r\n"))
+            self._silence.reset(self._heartbeat_s)
+        self._request.write(chunk)
+
+    def finish(self, outcome: Outcome) -> None:
+        """The record is safe: complete the answer, or cut it off."""
+        self._quiet()
+        if not self._gone:
+            if not self._begun and outcome.error is not None:
+                self._own_headers(outcome.log_id, outcome.step, "MISS")
+                refuse(self._request, outcome.error)
+            elif outcome.error is not None:
+                # An ending that looks like a good one would be taken for the whole answer.
+                self._request.unregisterProducer()
+                cast(Any, self._request.channel).abort()
+            else:
+                self._complete(outcome)
+        self._over()
+
+    def _complete(self, outcome: Outcome) -> None:
+        request = self._request
+        last = self._held + outcome.tail
+        if last and request.method != b"HEAD":
+            request.write(last)
+        request.unregisterProducer()
+        request.finish()
+
+    def _own_headers(self, log_id: str, step: int, cache_status: str) -> None:
+        for name, value in (
+            (b"cf-aig-log-id", log_id),
+            (b"cf-aig-request-id", log_id),
+            (b"cf-aig-event-id", self._event_id or log_id),
+            (b"cf-aig-step", str(step)),
+            (b"cf-aig-cache-status", cache_status),
+        ):
+            self._request.setHeader(name, value.encode("utf-8", "replace"))
+        allow_origin(self._request)
+
+    # Silence --------------------------------------------------------------------------------------------------------
+
+    def _heartbeat(self) -> None:
+        """Middle boxes cut connections on which nothing moves; a comment is nothing to an event stream's reader."""
+        if self._silence is not None and not self._gone:
+            if self._between_events and not self._paused:
+                self._request.write(HEARTBEAT)
+            self._silence.reset(self._heartbeat_s)
+
+    def _quiet(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    # IPushProducer --------------------------------------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """The client reads slowly."""
+        if not self._paused:
+            self._paused = True
+            if self._exchange is not None:
+                self._exchange.pause()
+
+    def resumeProducing(self) -> None:
+        """The client has caught up."""
+        if self._paused:
+            self._paused = False
+            if self._exchange is not None:
+                self._exchange.resume()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; `notifyFinish` tells of it, too."""
