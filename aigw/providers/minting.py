@@ -121,7 +121,8 @@ class TokenMint:
         ).addErrback(lambda failure: self._log.failure("a token could not be handed out", failure=failure))
 
     def _minted(self, identity: bytes, flight: _Flight, token: AccessToken, asked_at_s: float) -> None:
-        del self._flights[identity]
+        if self._flights.get(identity) is flight:
+            del self._flights[identity]
         # Of a short-lived token, half may be used before it is renewed.
         early_s = min(EARLY_S, token.lifetime_s / 2)
         until_s = asked_at_s + token.lifetime_s

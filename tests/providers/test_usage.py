@@ -27,7 +27,12 @@ JSON_WORDS = (b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"null", b"1", b"
 OPENAI_WORDS = (b'"usage":{"prompt_tokens":3}', b'"error":', b'"_tokens"', b'"model":', b'"content":"', b'"delta":"x"')
 OTHER_WORDS = (b'"type":', b'"message":{', b'"response":', b'"text":"x', b'"event_type":"stream-end"')
 MORE_WORDS = (b'"usageMetadata":', b'"finishReason"', b'"candidates":[', b'"generated_text":"', b'"details":')
-BEDROCK_WORDS = (b'"metadata":{"usage":', b'"inputTokens":', b'"cacheDetails":[', b'"amazon-bedrock-invocationMetrics":')
+BEDROCK_WORDS = (
+    b'"metadata":{"usage":',
+    b'"inputTokens":',
+    b'"cacheDetails":[',
+    b'"amazon-bedrock-invocationMetrics":',
+)
 WORDS = st.sampled_from(JSON_WORDS + OPENAI_WORDS + OTHER_WORDS + MORE_WORDS + BEDROCK_WORDS)
 NAMES = st.sampled_from(
     (b"", b"error", b"message_start", b"message_delta", b"response.completed", b"response.created", b"metadata")
