@@ -199,9 +199,15 @@ def _steps(message: _Message, max_steps: int) -> list[_Step]:
 
 
 def _spans(text: bytes, queries: Iterable[bytes]) -> Iterable[tuple[int, int]]:
-    """Where each query stands in the text, in their order: behind its key, since a short one may stand anywhere."""
+    """
+    Where each query stands in the text, in their order: behind its key, since a short one may stand anywhere. A query
+    that is missing takes no room.
+    """
     at = 0
     for query in queries:
+        if not query:
+            yield at, at
+            continue
         start = next((key.end() for key in _QUERY_KEY.finditer(text, at) if text.startswith(query, key.end())), -1)
         if start < 0:
             # The key is spelt with escapes.
@@ -215,8 +221,9 @@ def _check_envelope(text: bytes, spans: list[tuple[int, int]]) -> None:
     outside = []
     at = 0
     for start, end in spans:
-        outside.append(text[at:start])
-        at = end
+        if end > start:
+            outside.append(text[at:start])
+            at = end
     outside.append(text[at:])
     envelope = b"0".join(outside)
     if len(spans) == 1 and all(envelope.count(key) <= 1 for key in _KEYS):
