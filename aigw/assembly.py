@@ -149,7 +149,7 @@ class Node:
         control.start()
         self._undo.append(control.stop)
 
-        data = Server(port.resource(), reactor, wheel, settings.http, port.admit)
+        data = Server(port.resource(), reactor, wheel, settings.http, port.admit, port.refuse)
         readiness = Readiness(lambda: dispatcher.draining, logs.sink)
         levels = Levels(
             lambda: sockets.open_sockets,

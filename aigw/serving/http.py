@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import RESPONSES, HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import Interface
@@ -88,6 +88,9 @@ class GatewayRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """Hold a piece of the body, up to the limit; a chunked body tells its length only by coming."""
+        if self.finished:
+            # The answer came early; nobody wants the rest.
+            return
         if self.sink is not None:
             self.channel.body_moves()
             self.sink.write(data)
@@ -104,7 +107,7 @@ class GatewayRequest(Request):
         self._whole = True
         if self.sink is not None:
             self.sink.finish()
-        else:
+        elif not self.finished:
             super().requestReceived(command, path, version)
 
     def finish(self) -> None:
@@ -203,10 +206,12 @@ class Channel(HTTPChannel):
             if request.sink is None and self.length is not None and self.length > limit:
                 raise RequestTooLarge()
         except GatewayError as error:
-            if self.length == 0:
-                request.refusal = error
-            else:
-                self.turn_away(error)
+            request.refusal = error
+            if self.length != 0:
+                # What comes of the body is dropped, and could otherwise be taken for the next request.
+                self._turned_away = True
+                request.setHeader(b"connection", b"close")
+                self.factory.refuse(request, error)
                 return
         if self._deadline is not None:
             self._deadline.reset(self.limits.body_s)
@@ -233,7 +238,7 @@ class Channel(HTTPChannel):
         """Bytes that are no lines of a head: of a body, of the next request, or of the protocol after an upgrade."""
         if self._successor is not None:
             self._successor.dataReceived(data)
-        else:
+        elif not self._turned_away:
             super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
@@ -260,8 +265,8 @@ class Channel(HTTPChannel):
         self._turned_away = True
         body = error_body(error)
         self.transport.write(
-            b"HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-            % (error.status, len(body))
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+            % (error.status, RESPONSES.get(error.status, b"Refused"), len(body))
             + body
         )
         self.loseConnection()
@@ -309,6 +314,7 @@ class Server(Site):
         wheel: Timers.
         limits: See there.
         admit: Judges each request by its head, before its body is read; raises a `GatewayError` to refuse it.
+        refuse: Answers a request that was not admitted.
     """
 
     # No HTTP/2: it goes round the channel's limits.
@@ -323,9 +329,11 @@ class Server(Site):
         wheel: Wheel,
         limits: HttpLimits,
         admit: Callable[[GatewayRequest], None] = lambda _: None,
+        refuse: Callable[[GatewayRequest, GatewayError], int] = refuse,
     ) -> None:
         super().__init__(root, requestFactory=GatewayRequest, reactor=reactor, timeout=None)
         self.admit = admit
+        self.refuse = refuse
         self.wheel = wheel
         self.limits = limits
         self.channels: set[Channel] = set()

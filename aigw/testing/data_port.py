@@ -123,7 +123,9 @@ class MemoryDataPort:
             limits.allowed_origins,
         )
         self.port = DataPort(door, self.dispatcher, routes, self.socket_factory, self.refused.append)
-        self.server = Server(self.port.resource(), self.clock, wheel, http or HttpLimits(), self.port.admit)
+        self.server = Server(
+            self.port.resource(), self.clock, wheel, http or HttpLimits(), self.port.admit, self.port.refuse
+        )
 
     def utc_ms(self) -> int:
         """The wall clock."""

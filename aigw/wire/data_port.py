@@ -81,6 +81,15 @@ class DataPort:
             self.refused(error)
             raise
 
+    def refuse(self, request: GatewayRequest, error: GatewayError) -> int:
+        """Answer a request that is not served; returns `NOT_DONE_YET`."""
+        if isinstance(error, MethodNotAllowed):
+            request.setHeader(b"allow", b"GET, POST")
+        elif isinstance(error, Unauthorized):
+            request.setHeader(b"www-authenticate", b'Bearer realm="aigw"')
+        allow_origin(request)
+        return refuse(request, error)
+
     def _upgrade(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
         if request.method != b"GET":
             raise MethodNotAllowed("a WebSocket begins with GET")
@@ -150,13 +159,7 @@ class _Root(Resource):
         except GatewayError as found:
             self._port.refused(found)
             error = found
-        error = error or NotFound()
-        if isinstance(error, MethodNotAllowed):
-            request.setHeader(b"allow", b"GET, POST")
-        elif isinstance(error, Unauthorized):
-            request.setHeader(b"www-authenticate", b'Bearer realm="aigw"')
-        allow_origin(request)
-        return refuse(request, error)
+        return self._port.refuse(request, error or NotFound())
 
 
 def _wants_upgrade(request: GatewayRequest) -> bool:
