@@ -159,6 +159,14 @@ class ClientSignsTests(SigningCase):
         self.assertEqual(request.headers[:3], headers)
         self.assertEqual(request.url, provider.address(INVOKE))
 
+    def test_a_token_of_the_gateway_is_no_key_of_aws(self) -> None:
+        """An SDK that was given the gateway's token as its key id is signed for with the operator's keys."""
+        keys = {"access_key_id": "AKIAFAKE", "secret_access_key": "fake-secret"}
+        signature = b"AWS4-HMAC-SHA256 Credential=aigw_fake/20260921/us-east-1/bedrock/aws4_request, Signature=0"
+        request = self.sent(self.provider(**keys), INVOKE, (b"authorization", signature), (b"x-amz-date", b"0"))
+        self.assertIn(b"Credential=AKIAFAKE/", self.authorization(request))
+        self.assertNotIn(b"aigw_", repr(request.headers).encode())
+
     def test_a_bedrock_key_passes(self) -> None:
         """Bedrock's own API keys are bearers."""
         request = self.sent(self.provider(), INVOKE, (b"authorization", b"Bearer ABSKfake"))
