@@ -24,6 +24,7 @@ MARK = ".. The rest of this page is written by docs/settings_keys.py."
 TABLES = {
     "": ("", "The process", "These keys stand at the top of the file, before any table."),
     "http": ("[http]", "HTTP", "Bounds of the HTTP server beneath both ports. None can be switched off."),
+    "front": ("[front]", "HTTP requests", "How the HTTP routes of the data port treat bodies and streams."),
     "websocket": ("[websocket]", "WebSockets", "Bounds of every client's socket. None can be switched off."),
     "exchange": ("[exchange]", "Exchanges", "The clocks of a provider's answer, and how much of an answer is held."),
     "upstream": ("[upstream]", "Connections to providers", "Bounds of the connections that are kept to each vendor."),
