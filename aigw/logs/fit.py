@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from aigw.logs.frame import FRAME_BYTES
-from aigw.values.record import Attempt, Begin, End, Origin, Target
+from aigw.values.record import Attempt, Begin, End, Origin, Session, Target
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -58,6 +58,7 @@ def squeezed(record: End, begin: Begin) -> End:
         response_model=clip(record.response_model),
         error=clip(record.error, ERROR_CLIP_BYTES),
         attempts=[_clipped_attempt(attempt) for attempt in record.attempts[-ATTEMPTS_KEPT:]],
+        session=None if record.session is None else _clipped_session(record.session),
     )
 
 
@@ -100,6 +101,10 @@ def _clipped_target(target: Target) -> Target:
 
 def _clipped_attempt(attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, provider=clip(attempt.provider), model=clip(attempt.model))
+
+
+def _clipped_session(session: Session) -> Session:
+    return msgspec.structs.replace(session, closed_by=clip(session.closed_by))
 
 
 def interrupted(begin: Begin, status: int, code: int, text: str) -> End:

@@ -9,7 +9,7 @@ import msgspec
 
 from aigw.logs.names import GatewayName, Name, NameKind, storable
 from aigw.values.ids import id_text
-from aigw.values.record import Attempt, End
+from aigw.values.record import Attempt, End, Session
 
 INT16_MAX, INT32_MAX, INT64_MAX = 2**15 - 1, 2**31 - 1, 2**63 - 1
 METADATA_BYTES = 8192
@@ -60,6 +60,7 @@ class LogRow(msgspec.Struct):
     response_cut: bool
     error: str | None
     attempt_list: list[dict[str, Any]]
+    session: dict[str, Any] | None
     request_from: int | None = None
     request_length: int | None = None
     response_from: int | None = None
@@ -141,6 +142,7 @@ def log_row(record: End, names: Sequence[int | None], gateway: int) -> LogRow:
         response_cut=record.response_cut,
         error=record.error.replace("\0", "\ufffd")[:ERROR_CHARS] or None,
         attempt_list=[_shown(attempt) for attempt in record.attempts],
+        session=None if record.session is None else _session(record.session),
     )
 
 
@@ -156,6 +158,19 @@ def _shown(attempt: Attempt) -> dict[str, Any]:
         "first_byte_ms": attempt.first_byte_ms,
         "duration_ms": attempt.duration_ms,
         "resends": attempt.resends,
+    }
+
+
+def _session(session: Session) -> dict[str, Any]:
+    """The value of `log_bodies.session`."""
+    return {
+        "turns": session.turns,
+        "messages_in": session.messages_in,
+        "messages_out": session.messages_out,
+        "audio_in_ms": session.audio_in_ms if session.audio_in_ms >= 0 else None,
+        "audio_out_ms": session.audio_out_ms if session.audio_out_ms >= 0 else None,
+        "close_code": session.close_code or None,
+        "closed_by": storable(session.closed_by),
     }
 
 

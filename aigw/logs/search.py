@@ -34,7 +34,7 @@ LIST_LOGS = f"""
 """  # noqa: S608 - the columns are constants
 FIND_LOG = f"SELECT {COLUMNS} FROM logs WHERE gateway = ANY(%s::integer[]) AND id = %s"  # noqa: S608 - as above
 FIND_BODIES = """
-    SELECT request_cut, response_cut, error, attempts, request, response
+    SELECT request_cut, response_cut, error, attempts, session, request, response
       FROM log_bodies WHERE gateway = %s AND id = %s
 """
 FIND_TEXTS = "SELECT id, name FROM names WHERE id = ANY(%s::integer[])"
@@ -100,13 +100,15 @@ async def show_log(
     row = dict(zip(LOG_COLUMNS, found[0], strict=True))
     texts = await _texts(database, [row])
     stored = await database.query(FIND_BODIES, (row["gateway"], row["id"]))
-    request_cut, response_cut, error, attempts, request, response = stored[0] if stored else (False,) * 2 + (None,) * 4
+    nothing = (False,) * 2 + (None,) * 5
+    request_cut, response_cut, error, attempts, session, request, response = stored[0] if stored else nothing
     request_body, request_head = _body(request, request_cut)
     response_body, response_head = _body(response, response_cut)
     return LogDetail(
         **_shown(row, gateways, texts),
         error=error,
         attempt_list=attempts or [],
+        session=session,
         request=request_body,
         response=response_body,
         request_head=request_head[0],

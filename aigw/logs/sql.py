@@ -54,6 +54,7 @@ BODY_COLUMNS = {
     "response_cut": "boolean",
     "error": "text",
     "attempt_list": "jsonb",
+    "session": "jsonb",
     "request_from": "integer",
     "request_length": "integer",
     "response_from": "integer",
@@ -71,8 +72,8 @@ INSERT_LOGS = f"""
     ), kept AS (
         INSERT INTO logs ({_NAMES}) SELECT {_NAMES} FROM given ON CONFLICT DO NOTHING RETURNING gateway, id
     ), bodies AS (
-        INSERT INTO log_bodies (id, gateway, request_cut, response_cut, error, attempts, request, response)
-        SELECT id, gateway, request_cut, response_cut, error, attempt_list,
+        INSERT INTO log_bodies (id, gateway, request_cut, response_cut, error, attempts, session, request, response)
+        SELECT id, gateway, request_cut, response_cut, error, attempt_list, session,
                substring(bytes FROM request_from FOR request_length),
                substring(bytes FROM response_from FOR response_length)
           FROM given JOIN kept USING (gateway, id) CROSS JOIN (SELECT %s::bytea AS bytes) AS sent

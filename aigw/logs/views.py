@@ -99,6 +99,8 @@ class LogDetail(LogView, frozen=True, kw_only=True):
         error: Public text of the error.
         attempt_list: Each call to a provider: step, provider, model, status, error_code, started_ms, first_byte_ms,
             duration_ms, resends.
+        session: Of a realtime session: turns, messages_in, messages_out, audio_in_ms, audio_out_ms, close_code,
+            closed_by; None for any other log.
         request, response: None when not kept.
         request_head, response_head: The beginning of the bodies.
         request_head_complete, response_head_complete: Whether the head is the whole body.
@@ -106,6 +108,7 @@ class LogDetail(LogView, frozen=True, kw_only=True):
 
     error: str | None
     attempt_list: list[dict[str, Any]]
+    session: dict[str, Any] | None
     request: Body | None
     response: Body | None
     request_head: str | None

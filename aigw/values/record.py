@@ -93,6 +93,27 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     resends: int = 0
 
 
+class Session(msgspec.Struct, frozen=True, array_like=True):
+    """
+    What only a realtime session has.
+
+    Attributes:
+        turns: Answers that the provider has finished.
+        messages_in, messages_out: From the client, and from the provider.
+        audio_in_ms, audio_out_ms: Sound from the client and from the provider, -1 where its length is not known.
+        close_code: Of the first close frame, 0 when there was none.
+        closed_by: `client`, `provider` or `gateway`.
+    """
+
+    turns: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    audio_in_ms: int = -1
+    audio_out_ms: int = -1
+    close_code: int = 0
+    closed_by: str = ""
+
+
 class Begin(msgspec.Struct, frozen=True, array_like=True, tag="b"):
     """
     An exchange has opened and is about to ask a provider.
@@ -129,6 +150,7 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="e"):
         request_cut, response_cut: True when the captured body is not the whole one.
         cached: True for an answer out of the cache.
         custom_cost: True when the price came from the request's own header.
+        session: Of a realtime session, else None.
     """
 
     origin: Origin
@@ -153,3 +175,4 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     response_cut: bool = False
     cached: bool = False
     custom_cost: bool = False
+    session: Session | None = None

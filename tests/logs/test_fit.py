@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aigw.logs.fit import END_ROOM_BYTES, INT64_MAX, clip, end_room_bytes, representable, squeezed
 from aigw.logs.frame import Kind, append_frame
-from aigw.values.record import Attempt, Begin, End, Origin, Target
+from aigw.values.record import Attempt, Begin, End, Origin, Session, Target
 from aigw.values.usage import Usage
 
 LONG = "\U0001f600" * 5000
@@ -20,10 +20,11 @@ def widest(origin: Origin) -> End:
         origin,
         Target(LONG, LONG, LONG, LONG, top, LONG),
         *(top, top, top, True, True, top, LONG, top, LONG),
-        Usage(top, top, top, top, True),
+        Usage(top, top, top, top, True, top, top, top, top),
         *(top, top, LONG),
         [Attempt(top, LONG, top, top, top, top, top, LONG, top)] * 50,
         *(b"q" * 9999, b"a" * 9999, True, True, True, True),
+        Session(top, top, top, top, top, top, LONG),
     )
 
 

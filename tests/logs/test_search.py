@@ -10,7 +10,7 @@ from aigw.logs.search import AFTER_ALL, LIST_LOGS, list_logs, show_log
 from aigw.logs.settings import SpoolSettings
 from aigw.logs.views import Body, LogDetail
 from aigw.values.ids import id_text
-from aigw.values.record import Attempt, Begin, End, Origin, Target
+from aigw.values.record import Attempt, Begin, End, Origin, Session, Target
 from aigw.values.usage import Usage
 from tests.logs.shipping import ShippingCase
 
@@ -84,6 +84,7 @@ class ShowTests(ShippingCase):
             *(1_500_000_000, 4024, "cut off"),
             [Attempt(1, "azure", 500, 2005, 3, 4, 5, "m1"), Attempt(2, "openai", 207, 0, 6, 7, 8, "m2", 1)],
             *(b'{"q": 1}', b"\xff\xfe", True, False, True, True),
+            Session(3, 40, 50, 6000, -1, 1011, "provider"),
         )
         defaults = End(Origin(b"", "", "", ""), Target(""))
         same = [name for name in End.__struct_fields__ if getattr(end, name) == getattr(defaults, name)]
@@ -95,6 +96,18 @@ class ShowTests(ShippingCase):
         assert detail is not None
         shown = msgspec.to_builtins(detail)
         self.assertRegex(shown.pop("created_at"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertEqual(
+            shown.pop("session"),
+            {
+                "turns": 3,
+                "messages_in": 40,
+                "messages_out": 50,
+                "audio_in_ms": 6000,
+                "audio_out_ms": None,
+                "close_code": 1011,
+                "closed_by": "provider",
+            },
+        )
         attempts = shown.pop("attempt_list")
         self.assertEqual([msgspec.convert(list(_in_order(one)), Attempt) for one in attempts], end.attempts)
         self.assertEqual(

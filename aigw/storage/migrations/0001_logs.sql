@@ -79,6 +79,8 @@ CREATE TABLE log_bodies (
     error            text,                    -- public text of the error; NULL when all went well
     attempts         jsonb NOT NULL,          -- array of {step, provider, model, status, error_code, started_ms,
                                               -- first_byte_ms, duration_ms}, in the order they were made
+    session          jsonb,                   -- {turns, messages_in, messages_out, audio_in_ms, audio_out_ms, close_code,
+                                              -- closed_by} of a realtime session; NULL for any other exchange
     request          bytea,                   -- zstd frame; NULL when not kept
     response         bytea,                   -- zstd frame; NULL when not kept
     PRIMARY KEY (gateway, id)
