@@ -120,12 +120,12 @@ class UniversalSession:
         assert self._socket is not None  # noqa: S101  # messages come after `opened`
         envelope = read_message(payload, self._entry.settings, self._limits.steps, self._limits.event_id_chars)
         refusal = envelope.refusal
-        if len(self._exchanges) >= self._limits.in_flight:
+        if refusal is None and len(self._exchanges) >= self._limits.in_flight:
             refusal = TooManyInFlight()
         key: object = envelope.event_id or object()
         if key in self._exchanges:
             # The first one keeps its id; this one is known by an id of its own.
-            refusal, key = DuplicateEventId(), object()
+            refusal, key = refusal or DuplicateEventId(), object()
         steps = envelope.steps
         opening = Opening(
             gateway=self._entry.gateway,
