@@ -85,6 +85,13 @@ class EventStreamTests(SynchronousTestCase):
             with self.assertRaises(ProviderFailed):
                 self.parse(bad)
 
+    def test_a_changed_length_is_noticed_at_once(self) -> None:
+        """A message whose length was damaged is not waited for."""
+        good = frame(b"payload", {b":event-type": b"chunk"})
+        for at in range(12):
+            with self.assertRaises(InvalidAnswer):
+                EventStreamParser(1 << 32).feed(bytes((*good[:at], good[at] ^ 1, *good[at + 1 : 12])))
+
     @given(st.binary(max_size=200))
     def test_noise_fails_in_order(self, noise: bytes) -> None:
         """What is no event stream ends with an error of ours, and botocore takes nothing either."""

@@ -49,7 +49,7 @@ class OutboundTests(UpstreamCase):
     async def test_cancelling_closes_the_connection(self) -> None:
         """Whoever does not want the answer any more stops the question."""
         self.provider.on("*", (WAIT,))
-        asking = self.outbound.request(b"GET", self.url)
+        asking = self.outbound.request(b"GET", self.url, timeout_s=3600)
         await self.provider.when_requested(1)
         asking.cancel()
         await self.assertFailure(asking, CancelledError)
