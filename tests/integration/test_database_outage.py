@@ -48,8 +48,9 @@ class FrozenDatabaseTests(IntegrationTestCase):
         self.addCleanup(_signal, database, SIGCONT)
         _signal(database, SIGSTOP)
         load.restart()
+        thaw = self.reactor.callLater(FROZEN_S, _signal, database, SIGCONT)
+        self.addCleanup(lambda: thaw.active() and thaw.cancel())
         await load.run(FROZEN_S)
-        _signal(database, SIGCONT)
         self.assertGreater(load.finished / FROZEN_S, before / 2)
         # Whoever waited for the database would have waited for most of the time.
         self.assertLess(load.slowest_s, FROZEN_S / 2)

@@ -98,7 +98,10 @@ class GatewayTests(IntegrationTestCase):
             self.assertTrue(log["success"], log)
             self.assertGreater(log["tokens_in"], 0, log)
             self.assertGreater(log["tokens_out"], 0, log)
-            if log["provider"] == "openai":
+            if log["provider"] == "custom-stub":
+                # Nobody knows what a provider of one's own charges, and an unknown price is never 0.
+                self.assertIsNone(log["cost"], log)
+            else:
                 self.assertGreater(log["cost"], 0, log)
 
     async def test_show(self) -> None:
