@@ -21,6 +21,12 @@ _FEMTOUSD_PER_USD_PER_MTOK = 1_000_000_000
 
 CARDS_KEPT = 4096
 
+# What a rate card is compiled of; any of them may have tiers.
+_PRICED = (
+    *("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"),
+    *("input_audio_mtok", "output_audio_mtok", "cache_audio_read_mtok"),
+)
+
 # Output that some vendors charge at rates of its own, and that a `Usage` does not tell apart.
 _TOLD_APART = ("output_reasoning_mtok", "output_citation_mtok")
 
@@ -34,6 +40,7 @@ class Rates:
         tokens_in, tokens_out: Plain tokens.
         cache_read, cache_write, cache_write_1h: The parts of the input that met the vendor's prompt cache.
         request: For each request, in 1e-15 USD.
+        audio_in, audio_out, audio_cache_read: Sound; None where the vendor charges it like text.
     """
 
     tokens_in: int | None
@@ -42,6 +49,9 @@ class Rates:
     cache_write: int | None = None
     cache_write_1h: int | None = None
     request: int = 0
+    audio_in: int | None = None
+    audio_out: int | None = None
+    audio_cache_read: int | None = None
 
     def cost_femtousd(self, usage: Usage) -> int | None:
         """The price of a usage, None when it has tokens of a kind that has no price."""
@@ -57,6 +67,20 @@ class Rates:
             + (usage.cache_write - usage.cache_write_1h) * write
             + usage.cache_write_1h * hour
             + usage.tokens_out * (self.tokens_out or 0)
+            + self._sound(usage, plain)
+        )
+
+    def _sound(self, usage: Usage, plain: int) -> int:
+        """What the sound in a usage costs beyond the same number of plain tokens."""
+        if not usage.audio_in and not usage.audio_out:
+            return 0
+        cached = usage.audio_cache_read
+        read = plain if self.cache_read is None else self.cache_read
+        return (
+            (usage.audio_in - cached) * ((plain if self.audio_in is None else self.audio_in) - plain)
+            + cached * ((read if self.audio_cache_read is None else self.audio_cache_read) - read)
+            + usage.audio_out
+            * ((self.tokens_out or 0 if self.audio_out is None else self.audio_out) - (self.tokens_out or 0))
         )
 
 
@@ -164,7 +188,7 @@ def _card(price: ModelPrice, active: Callable[[datetime], bool] | None) -> RateC
     if any(getattr(price, name) is not None for name in _TOLD_APART):
         return None
     lengths = {0}
-    for name in ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"):
+    for name in _PRICED:
         lengths.update(tier.start for tier in getattr(getattr(price, name), "tiers", ()))
     steps = []
     for above in sorted(lengths, reverse=True):
@@ -176,6 +200,9 @@ def _card(price: ModelPrice, active: Callable[[datetime], bool] | None) -> RateC
             _femtousd(price.cache_write_1h_mtok, above),
             # USD per thousand requests: a thousand times dearer than the same number per million.
             1000 * (_femtousd(price.requests_kcount, above) or 0),
+            _femtousd(price.input_audio_mtok, above),
+            _femtousd(price.output_audio_mtok, above),
+            _femtousd(price.cache_audio_read_mtok, above),
         )
         steps.append((above, rates))
     return RateCard(tuple(steps), active)

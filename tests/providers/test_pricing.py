@@ -36,6 +36,10 @@ MODELS = (
     ("cerebras", "cerebras", "llama3.1-8b"),
     ("azure-openai", "azure", "gpt-4o"),
 )
+SPEAKING = (
+    ("openai", "openai", "gpt-realtime"),
+    ("openai", "openai", "gpt-4o-mini-realtime-preview"),
+)
 USAGES = (
     Usage(1000, 0),
     Usage(123_457, 0, cache_read=1000),
@@ -61,6 +65,9 @@ def listed_nanousd(vendor: str, model: str, usage: Usage, at: datetime) -> int:
         cache_read_tokens=usage.cache_read,
         cache_write_tokens=usage.cache_write,
         cache_write_1h_tokens=usage.cache_write_1h,
+        input_audio_tokens=usage.audio_in,
+        output_audio_tokens=usage.audio_out,
+        cache_audio_read_tokens=usage.audio_cache_read,
     )
     price = calc_price(told, model, provider_id=vendor, genai_request_timestamp=at).total_price
     return int((price * 1_000_000_000 + Decimal("0.5")).to_integral_value("ROUND_FLOOR"))
@@ -79,6 +86,15 @@ class CostTests(SynchronousTestCase):
                         continue
                     expected = listed_nanousd(vendor, model, usage, at)
                     self.assertEqual(made.cost_nanousd(slug, model, usage), expected, (slug, model, usage, at))
+
+    def test_sound_has_a_price_of_its_own(self) -> None:
+        """A spoken session costs what the vendor takes for sound, and for sound from its cache."""
+        spoken = Usage(1000, 500, cache_read=300, audio_in=600, audio_out=400, audio_cache_read=200)
+        written = Usage(1000, 500, cache_read=300)
+        for slug, vendor, model in SPEAKING:
+            cost = prices().cost_nanousd(slug, model, spoken)
+            self.assertEqual(cost, listed_nanousd(vendor, model, spoken, DAY), model)
+            self.assertNotEqual(cost, prices().cost_nanousd(slug, model, written), model)
 
     def test_prices_change_with_the_hour(self) -> None:
         """A vendor with cheap nights costs less by night, without a restart."""
