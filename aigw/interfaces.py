@@ -10,6 +10,7 @@ from zope.interface import Attribute, Interface
 
 from aigw.errors import GatewayError
 from aigw.values.outbound import OutboundAnswer
+from aigw.values.realtime import RealtimeRequest
 from aigw.values.record import Begin, End
 from aigw.values.step import Headers, UpstreamRequest
 
@@ -74,6 +75,78 @@ class IUpstream(Interface):
             receiver: An `IUpstreamReceiver`; it is never called before `send` has returned.
         Returns:
             An `IUpstreamCall`.
+        """
+
+
+class IRealtimeReceiver(Interface):
+    """
+    Told what comes from a provider's WebSocket. `accepted` or `refused` or `failed` is called first; after `accepted`,
+    exactly one of `closed` and `failed` is called, last, unless the socket was closed or stopped from this side.
+    """
+
+    def accepted(subprotocol: str | None) -> None:
+        """The socket is open; the provider chose this one of the subprotocols."""
+
+    def refused(status: int, headers: Headers, body: bytes) -> None:
+        """
+        The provider gave an HTTP answer instead of a WebSocket. Nothing more is called.
+
+        Args:
+            status: HTTP status, never 1xx.
+            headers: As received, names in lower case.
+            body: The beginning of the answer's body.
+        """
+
+    def message(payload: bytes, binary: bool) -> None:
+        """A whole message. Text is not yet known to be UTF-8."""
+
+    def pause() -> None:
+        """The provider reads slowly: send nothing more for now."""
+
+    def resume() -> None:
+        """The provider has caught up."""
+
+    def closed(code: int | None, reason: str) -> None:
+        """
+        The provider has closed the socket in good order.
+
+        Args:
+            code: Of its close frame, None when that held none.
+            reason: As the provider worded it.
+        """
+
+    def failed(error: GatewayError) -> None:
+        """There is no socket, or no more of it; `error` is a `ProviderFailed`."""
+
+
+class IRealtimeSocket(Interface):
+    """A WebSocket to a provider. Every method may be called at any moment, any number of times; none raises."""
+
+    def send(payload: bytes, binary: bool) -> None:
+        """Send a message; goes nowhere unless the socket is open."""
+
+    def pause() -> None:
+        """Take no more messages from the provider."""
+
+    def resume() -> None:
+        """Go on after `pause`."""
+
+    def close(code: int | None, reason: str) -> None:
+        """Close now, in good order where the provider plays along. The receiver hears nothing more."""
+
+
+class IRealtimeUpstream(Interface):
+    """How WebSockets to providers are opened."""
+
+    def connect(request: RealtimeRequest, receiver: Any) -> Any:
+        """
+        Open a socket.
+
+        Args:
+            request: Ready to be sent.
+            receiver: An `IRealtimeReceiver`; it is never called before `connect` has returned.
+        Returns:
+            An `IRealtimeSocket`.
         """
 
 
