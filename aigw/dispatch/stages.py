@@ -13,7 +13,7 @@ For each step:
 5. guard the request - block policies, guardrails, data loss prevention
 6. cache look-up - a hit counts against no limit
 7. reserve - rate and spend limits
-8. credentials - the caller's own, or stored ones
+8. credentials - the caller's own, or the operator's; signatures and tokens are made here
 9. attempt - the provider is asked, under its clocks
 10. guard the response - guardrails, data loss prevention
 11. settle - the cache stores, the reservation becomes a cost
