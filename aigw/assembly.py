@@ -124,7 +124,9 @@ class Node:
         prices = Prices(lambda slug: providers.lookup(slug).prices, lambda: datetime.now(UTC))
         deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
         meter = Meter([*MODULES, *settings.providers])
-        parts = Parts(upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange)
+        parts = Parts(
+            upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange, wheel.schedule
+        )
         dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
         gateways = Gateways(settings.gateway)
         sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket)

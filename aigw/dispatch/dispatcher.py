@@ -51,7 +51,7 @@ class Dispatcher:
         if refusal is None:
             try:
                 plans = tuple(
-                    plan_step(index, step, self._providers, self._clocks, opening.gateway.account)
+                    plan_step(index, step, self._providers, self._clocks, opening.gateway)
                     for index, step in enumerate(opening.steps)
                 )
             except GatewayError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -17,10 +18,12 @@ from aigw.dispatch.answer import AnswerHead, Outcome
 from aigw.dispatch.capture import Capture
 from aigw.dispatch.plan import EventParser, Plan
 from aigw.dispatch.prepared import send_prepared
+from aigw.dispatch.retry import may_retry_error, may_retry_status, retry_delay_ms
 from aigw.dispatch.settings import DispatchSettings
 from aigw.dispatch.upload import Upload
 from aigw.errors import GatewayError, InternalError, ProviderFailed, ResponseTooLarge, SpoolFull, TruncatedStream
 from aigw.interfaces import ILogSink, IReply, IUpstream, IUpstreamCall, IUpstreamReceiver
+from aigw.serving.wheel import Timer
 from aigw.values.ids import id_text
 from aigw.values.record import TEXT_CHARS, Attempt, Begin, End, Origin, Target
 from aigw.values.step import Headers
@@ -52,6 +55,7 @@ class Parts:
         monotonic: Seconds, for durations.
         meter: Counts.
         settings: Bounds.
+        later: Calls back after seconds; what it returns has `cancel()`.
     """
 
     upstream: IUpstream
@@ -60,6 +64,7 @@ class Parts:
     monotonic: Callable[[], float]
     meter: Meter
     settings: DispatchSettings
+    later: Callable[[float, Callable[[], None]], Timer]
 
 
 class State(enum.Enum):
@@ -101,6 +106,8 @@ class Exchange:
         self._call: IUpstreamCall | None = None
         self._paused = False
         self._step = 0
+        self._attempt = 1
+        self._retry: Timer | None = None
         self._attempt_at = 0.0
         self._head_at = -1.0
         self._first_byte_at = -1.0
@@ -141,8 +148,10 @@ class Exchange:
             self.state = State.ASKING
             self._ask(0)
 
-    def _ask(self, step: int) -> None:
+    def _ask(self, step: int, attempt: int = 1) -> None:
         self._step = step
+        self._attempt = attempt
+        self._retry = None
         self._attempt_at = self._parts.monotonic()
         self._head_at = self._first_byte_at = -1.0
         self._status = self._resends = 0
@@ -150,7 +159,10 @@ class Exchange:
         self._capture.restart()
         try:
             plan = self._plans[step]
-            self._call = call = send_prepared(self._parts.upstream, plan.request, plan.credentials, self)
+            request = plan.request
+            if 1 < attempt == plan.retry.max_attempts and not self._has_next_step:
+                request = attrs.evolve(request, clocks=plan.patience)
+            self._call = call = send_prepared(self._parts.upstream, request, plan.credentials, self)
         except GatewayError as error:
             self.failed(error)
             return
@@ -161,6 +173,15 @@ class Exchange:
             return
         if self._paused:
             call.pause()
+
+    def _ask_again(self, headers: Headers = ()) -> bool:
+        """Make the same attempt once more, after a while; False when it was the last."""
+        policy = self._plans[self._step].retry
+        if self._attempt >= policy.max_attempts:
+            return False
+        delay_ms = retry_delay_ms(policy, self._attempt, headers)
+        self._retry = self._parts.later(delay_ms / 1000, partial(self._ask, self._step, self._attempt + 1))
+        return True
 
     # What the client's side does ------------------------------------------------------------------------------------
 
@@ -180,9 +201,11 @@ class Exchange:
         """End the exchange now: the client has left, or the server stops. Harmless when it is ending anyway."""
         if self.state in (State.ENDING, State.OVER):
             return
-        asked = self.state is not State.OPENING
+        waiting = self.state is State.OPENING or self._retry is not None
+        if self._retry is not None:
+            self._retry.cancel()
         self._stop_call()
-        if asked:
+        if not waiting:
             self._note_attempt(error.code)
         self._end(error)
 
@@ -196,10 +219,7 @@ class Exchange:
         """The provider has begun to answer: pass it on, or try the next step."""
         self._head_at = self._parts.monotonic()
         self._status = status
-        if not 200 <= status < 300 and self._has_next_step:
-            self._stop_call()
-            self._note_attempt(0)
-            self._ask(self._step + 1)
+        if not 200 <= status < 300 and self._try_on(status, headers):
             return
         if self._reply.wants_whole:
             try:
@@ -219,6 +239,17 @@ class Exchange:
             return
         self.state = State.ANSWERING
         self._reply.head(self._head)
+
+    def _try_on(self, status: int, headers: Headers) -> bool:
+        """Leave an answer that is no success for another attempt or the next step; False when there is neither."""
+        again = may_retry_status(status) and self._ask_again(headers)
+        if not again and not self._has_next_step:
+            return False
+        self._stop_call()
+        self._note_attempt(0)
+        if not again:
+            self._ask(self._step + 1)
+        return True
 
     def _decode(self, headers: Headers) -> Headers:
         """Undo a coding that nobody asked for: what is taken apart for messages must be plain."""
@@ -317,6 +348,8 @@ class Exchange:
         """There is no answer, or no more of it: try the next step while nothing has reached the client."""
         self._call = None
         self._note_attempt(error.code)
+        if self.state is State.ASKING and may_retry_error(error) and self._ask_again():
+            return
         if self.state is State.ASKING and self._has_next_step:
             self._ask(self._step + 1)
         else:
@@ -423,6 +456,9 @@ class Exchange:
         body = plan.request.body if plan else b""
         if isinstance(body, Upload):
             return body.capture.body(), body.capture.total_bytes, body.capture.cut
+        if not isinstance(body, bytes):
+            # Another producer keeps nothing of what it made.
+            return b"", 0, True
         kept = self._parts.settings.log_body_bytes
         return body[:kept], len(body), len(body) > kept
 

@@ -7,9 +7,11 @@ from typing import Any, Protocol
 import attrs
 
 from aigw.codecs.sse import Event
+from aigw.dispatch.retry import RetryPolicy, retry_policy
 from aigw.dispatch.settings import step_clocks
 from aigw.errors import InvalidField
 from aigw.interfaces import ICredentials
+from aigw.values.gateway import Gateway
 from aigw.values.record import TEXT_CHARS, Target
 from aigw.values.step import Clocks, Headers, Step, UpstreamRequest
 from aigw.values.usage import Usage
@@ -58,13 +60,17 @@ class Plan:
         target: What the log says of it.
         reader: For this step's answer.
         credentials: What must be made before each attempt, None when the request has all it needs.
+        retry: How often it is tried.
+        patience: The owner's clocks, for the last of several attempts: it waits, whatever the caller's timeout.
     """
 
     provider: Any
     request: UpstreamRequest
     target: Target
     reader: Reader
-    credentials: ICredentials | None = None
+    credentials: ICredentials | None
+    retry: RetryPolicy
+    patience: Clocks
 
 
 class ProviderLookup(Protocol):
@@ -79,7 +85,7 @@ class ProviderLookup(Protocol):
         """
 
 
-def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks, account: str) -> Plan:
+def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks, gateway: Gateway) -> Plan:
     """
     Make a step ready.
 
@@ -88,13 +94,13 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
         step: As the client wrote it.
         providers: The table.
         clocks: The owner's.
-        account: Of the gateway's address; one vendor has it in its own.
+        gateway: The owner's settings; one vendor has its account in its own address.
     Raises:
         InvalidProvider, InvalidField: The step cannot be sent.
     """
     try:
         provider = providers.lookup(step.provider)
-        url = provider.address(step.endpoint, step.headers, account)
+        url = provider.address(step.endpoint, step.headers, gateway.account)
         headers = provider.headers(step.headers)
         credentials = provider.credentials_for(step.endpoint, headers)
     except InvalidField as error:
@@ -114,6 +120,9 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
         ),
         provider.reader(step.endpoint),
         credentials,
+        # A body that passes through is gone with the first attempt.
+        retry_policy(gateway, step.settings) if isinstance(step.query, bytes) else RetryPolicy(),
+        clocks,
     )
 
 

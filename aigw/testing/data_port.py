@@ -107,7 +107,9 @@ class MemoryDataPort:
         self.refused: list[GatewayError] = []
         wheel = Wheel(self.clock)
         parts = Parts(
-            self.upstream, self.sink, flat_price, self.clock.seconds, self.meter, exchange or DispatchSettings()
+            *(self.upstream, self.sink, flat_price, self.clock.seconds, self.meter),
+            exchange or DispatchSettings(),
+            wheel.schedule,
         )
         making = CredentialParts(Outbound(self.upstream), lambda: self.utc_ms() / 1000, self.clock.seconds)
         table = ProviderTable(providers, making)

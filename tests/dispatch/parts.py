@@ -18,6 +18,7 @@ from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError
 from aigw.interfaces import IReply
 from aigw.providers.table import ProviderTable
+from aigw.serving.wheel import Wheel
 from aigw.testing.data_port import START_MS, CountingMeter, flat_price
 from aigw.testing.logs import MemoryLogSink
 from aigw.testing.upstream import ScriptedUpstream
@@ -119,7 +120,11 @@ class Workbench:
         self.upstream = ScriptedUpstream()
         self.sink = SteppedSink(self.clock)
         self.meter = CountingMeter()
-        parts = Parts(self.upstream, self.sink, flat_price, self.clock.seconds, self.meter, DispatchSettings(**bounds))
+        parts = Parts(
+            *(self.upstream, self.sink, flat_price, self.clock.seconds, self.meter),
+            DispatchSettings(**bounds),
+            Wheel(self.clock).schedule,
+        )
         self.dispatcher = Dispatcher(parts, ProviderTable(), LogIds(lambda: START_MS))
 
     def open(
