@@ -18,24 +18,16 @@ from zope.interface import Attribute, Interface
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import Outbox
 from aigw.serving.wheel import Timer, Wheel
+from aigw.serving.whole_messages import CLOSE_POLICY, WholeMessages
 
 CLOSE_GOING_AWAY = 1001
-CLOSE_POLICY = 1008
 CLOSE_INTERNAL = 1011
 
 _TEXT_FRAME = 1
 
-# What a handshake needs. The rest stays with twisted.web: Autobahn's own header parser splits values at bytes that are
-# no line ends, so a client could forge headers in it.
-_HANDSHAKE = (
-    b"host",
-    b"upgrade",
-    b"connection",
-    b"sec-websocket-key",
-    b"sec-websocket-version",
-    b"sec-websocket-protocol",
-    b"sec-websocket-extensions",
-)
+# What Autobahn needs of a handshake. The rest stays with twisted.web: Autobahn's own header parser splits values at
+# bytes that are no line ends, so a client could forge headers in it. Extensions are left out: none would be agreed on.
+_HANDSHAKE = (b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol")
 
 
 class ISocketApplication(Interface):
@@ -65,19 +57,16 @@ class ISocketApplication(Interface):
         """The connection is gone. Called once, also when the handshake failed."""
 
 
-class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's classes are untyped
+class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's classes are untyped
     """One client's WebSocket, with the bounds that Autobahn does not keep by itself."""
 
     factory: GatewaySocketFactory
     application: Any = None
     outbox: Outbox
     transport: Any
-    message_data: list[bytes]
 
     _log = Logger()
     _is_open = False
-    _frames = 0
-    _in_message = False
     # Whether a message, or a frame between two messages, was finished since this was last looked at.
     _finished_one = False
     # When a slow client was last seen to read, or to have stopped; and how often it had emptied our buffer by then.
@@ -119,33 +108,15 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client; Autobahn's own hook formats a debug line for each."""
         self._dataReceived(data)
-        unfinished = self._in_message or len(self.data) > 0
+        unfinished = self.in_message or len(self.data) > 0
         if unfinished or self in self.factory.unfinished:
             self.factory.mark_unfinished(self, unfinished, self._finished_one)
         self._finished_one = False
 
-    def onMessageBegin(self, isBinary: bool) -> None:
-        """A message begins: count its frames."""
-        self._frames = 0
-        self._in_message = True
-        super().onMessageBegin(isBinary)
-
-    def onMessageFrameBegin(self, length: int) -> None:
-        """A frame begins; endless empty continuations end here."""
-        self._frames += 1
-        if self._frames > self.factory.limits.frames_per_message and not self.failedByMe:
-            self._fail_connection(CLOSE_POLICY, "too many frames in one message")
-        super().onMessageFrameBegin(length)
-
     def onMessageEnd(self) -> None:
-        """A message is whole. Autobahn would also fire an event of its own for each; nobody listens."""
-        self._in_message = False
+        """A message is whole."""
         self._finished_one = True
-        parts, self.message_data = self.message_data, []
-        # What comes behind our own close frame cannot be answered.
-        if self.state == self.STATE_OPEN:
-            payload = parts[0] if len(parts) == 1 else b"".join(parts)
-            self.onMessage(bytes(payload), self.message_is_binary)
+        super().onMessageEnd()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Hand a message on. An exception here would drop the connection and every stream on it."""
@@ -157,7 +128,7 @@ class GatewaySocket(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn'
 
     def processControlFrame(self) -> bool:
         """A ping between two messages is a beginning and an end; one within a message buys it no time."""
-        if not self._in_message:
+        if not self.in_message:
             self._finished_one = True
         return cast(bool, super().processControlFrame())
 
@@ -318,17 +289,21 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         self.open_sockets -= 1
         self.mark_unfinished(socket, False, False)
 
-    def upgrade(self, request: Request, application: Any) -> None:
+    def upgrade(
+        self, request: Request, application: Any, protocol: Callable[[], GatewaySocket] = GatewaySocket
+    ) -> None:
         """
         Turn an HTTP request into a WebSocket. Authentication is done by then.
 
         Args:
             request: A GET that asks for a WebSocket; nothing may have been written to it.
             application: An `ISocketApplication`.
+            protocol: Makes the socket.
         """
         self.open_sockets += 1
         channel: Any = request.channel
-        socket = cast(GatewaySocket, self.buildProtocol(channel.transport.getPeer()))
+        socket = protocol()
+        socket.factory = self
         socket.application = application
         transport, channel.transport = channel.transport, None
         channel.upgraded(socket)
@@ -336,7 +311,9 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         socket.makeConnection(transport)
         # The channel paused reading while its request was served.
         transport.resumeProducing()
-        socket.dataReceived(_handshake(request))
+        # What came while the request was being served; twisted.web keeps it for the next request.
+        early, channel._dataBuffer = channel._dataBuffer, []
+        socket.dataReceived(b"".join((_handshake(request), *early)))
 
 
 def _no_compression(_: object) -> None:
@@ -363,8 +340,8 @@ def _connect(transport: ITransport, protocol: GatewaySocket) -> None:
 
 def _handshake(request: Request) -> bytes:
     """The upgrade request for Autobahn, made of the headers that the handshake is about."""
-    # The address was read by then, and its bytes could end this line for Autobahn.
-    lines = [b"GET / HTTP/1.1"]
+    # Address and host were read by then, and their bytes could end a line for Autobahn.
+    lines = [b"GET / HTTP/1.1", b"host: localhost"]
     for name in _HANDSHAKE:
         values = request.requestHeaders.getRawHeaders(name)
         if values:

@@ -31,6 +31,7 @@ from aigw.wire.universal import UniversalSession
 
 # Bytes that Autobahn's handshake parser takes for line ends.
 _LINE_ENDS = re.compile(rb"[\x0b\x0c\x1c\x1d\x1e\x85]")
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -175,8 +176,12 @@ def _offered(request: GatewayRequest) -> list[str]:
             raise MalformedRequest("a header of the handshake holds a forbidden byte")
     if (request.getHeader(b"sec-websocket-version") or b"").strip() != b"13":
         raise MalformedRequest("Sec-WebSocket-Version is not 13")
-    if len(request.requestHeaders.getRawHeaders(b"sec-websocket-key") or []) != 1:
-        raise MalformedRequest("a handshake has exactly one Sec-WebSocket-Key")
+    keys = request.requestHeaders.getRawHeaders(b"sec-websocket-key") or []
+    if len(keys) != 1 or not _KEY.fullmatch(keys[0].strip()):
+        raise MalformedRequest("a handshake has exactly one Sec-WebSocket-Key, of 16 bytes in base64")
+    connection = b",".join(request.requestHeaders.getRawHeaders(b"connection") or []).lower()
+    if b"upgrade" not in (token.strip() for token in connection.split(b",")):
+        raise MalformedRequest("the Connection header does not say `Upgrade`")
     offered: list[str] = []
     for value in request.requestHeaders.getRawHeaders(b"sec-websocket-protocol") or []:
         offered += [text for text in (part.strip() for part in value.decode("latin-1").split(",")) if text]

@@ -277,17 +277,6 @@ class LeavingTests(SocketCase):
         self.link.settle()
         self.assertEqual(self.port.upstream.calls, [])
 
-    def test_failed_handshake_leaves_nothing(self) -> None:
-        """An upgrade that turns out to be none, late, is forgotten like any other."""
-        head = (
-            b"GET /v1/local/default HTTP/1.1\r\nHost: gateway.test:no-port\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        _, client = self.port.connect_raw(head)
-        self.assertTrue(client.lost)
-        self.assertEqual(len(self.port.port.sessions), 1)
-        self.assertEqual(self.port.socket_factory.open_sockets, 1)
-
 
 class SilenceTests(SocketCase):
     """Clients that are dead, slow, or hostile."""
