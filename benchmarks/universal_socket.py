@@ -31,7 +31,14 @@ ANSWER = json.dumps(
         "usage": {"prompt_tokens": 20, "completion_tokens": 15, "total_tokens": 35},
     }
 ).encode()
-CHUNK = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
+DELTA = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "choices": [{"index": 0, "delta": {"content": "word "}}],
+}
+CHUNK = b"data: " + json.dumps(DELTA).encode() + b"\n\n"
+WHOLE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,13 +64,9 @@ class Provider(asyncio.Protocol):
 
     def answer(self) -> None:
         if not self.chunks:
-            self.transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER
-            )
+            self.transport.write(WHOLE_HEAD % len(ANSWER) + ANSWER)
             return
-        self.transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        self.transport.write(STREAM_HEAD)
         self.piece(self.chunks)
 
     def piece(self, left: int) -> None:
@@ -180,7 +183,9 @@ def main() -> None:
         await measure(options)
 
     def begin() -> None:
-        Deferred.fromFuture(loop.create_task(run())).addErrback(lambda failure: failure.printTraceback()).addBoth(lambda _: reactor.stop())
+        done = Deferred.fromFuture(loop.create_task(run()))
+        done.addErrback(lambda failure: failure.printTraceback())
+        done.addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(begin)
     reactor.run()
