@@ -18,9 +18,10 @@ from zope.interface import Attribute, Interface
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import Outbox
 from aigw.serving.wheel import Timer, Wheel
-from aigw.serving.whole_messages import CLOSE_POLICY, WholeMessages
+from aigw.serving.whole_messages import WholeMessages
 
 CLOSE_GOING_AWAY = 1001
+CLOSE_POLICY = 1008
 CLOSE_INTERNAL = 1011
 
 _TEXT_FRAME = 1

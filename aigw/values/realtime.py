@@ -16,7 +16,7 @@ class RealtimeRequest:
         url: Absolute, percent-encoded; `https://` or `http://`, which stand for `wss://` and `ws://`.
         headers: Complete but for those of the handshake itself; names in lower case; the values hold credentials.
         subprotocols: To offer, in their order; some vendors take credentials in them.
-        clocks: `connect_s`, `first_byte_s` (to the answer) and `total_s` (of the whole session) hold; `idle_s` does not.
+        clocks: `connect_s`, `first_byte_s` (to the answer) and `total_s` (of the whole session); `idle_s` is not used.
         trusted: Whether the address is the operator's own word, so that it may be a private one.
     """
 
