@@ -13,6 +13,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -184,7 +185,7 @@ def main() -> None:
 
     def begin() -> None:
         done = Deferred.fromFuture(loop.create_task(run()))
-        done.addErrback(lambda failure: failure.printTraceback())
+        done.addErrback(lambda failure: failure.printTraceback(sys.stderr))
         done.addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(begin)
