@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -105,8 +105,9 @@ class Seen:
         id: `req-1`, `req-2` ... in the order of their coming.
         method, path: Of the request line; the path with its query string.
         headers: In order, names in lower case.
-        body: Every byte.
+        body: Every byte, but for what is beyond the provider's `kept_bytes`; empty when the answer was early.
         connection: Number of the connection, from 1.
+        body_bytes: Length of the whole body.
     """
 
     id: str
@@ -115,6 +116,7 @@ class Seen:
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     connection: int
+    body_bytes: int = 0
 
     def header(self, name: bytes) -> bytes | None:
         """The first field of this name."""
@@ -131,25 +133,33 @@ class ScriptedProvider:
     Args:
         reactor: Listens.
         tls: A context factory, to speak TLS.
+        kept_bytes: How much of each body is kept; the rest is counted and forgotten.
     Attributes:
         requests: All that came.
+        broken: Numbers of the connections that were lost in the middle of a request.
+        received_bytes: All bytes of bodies.
         stopped: Ids of requests whose connection the client closed before the script had ended.
         sent_bytes: All that was handed to sockets.
         connections: How many were ever accepted.
         open_connections: How many are open.
     """
 
-    def __init__(self, reactor: Any, tls: Any = None) -> None:
+    def __init__(self, reactor: Any, tls: Any = None, kept_bytes: int = 1 << 40) -> None:
         self._reactor = reactor
         self._tls = tls
         self._port: IListeningPort | None = None
         self._scripts: dict[str, Script] = {}
+        self._early: dict[str, Script] = {}
+        self._reading = True
         self._live: dict[str, _Line] = {}
         self._lines: set[_Line] = set()
-        self._waits: list[tuple[list[Any], int, Deferred[None]]] = []
+        self._waits: list[tuple[Callable[[], bool], Deferred[None]]] = []
         self._emptied: Deferred[None] | None = None
+        self.kept_bytes = kept_bytes
         self.requests: list[Seen] = []
         self.stopped: list[str] = []
+        self.broken: list[int] = []
+        self.received_bytes = 0
         self.sent_bytes = 0
         self.connections = 0
 
@@ -188,6 +198,10 @@ class ScriptedProvider:
         """
         self._scripts[name] = script
 
+    def on_head(self, path: str, script: Script) -> None:
+        """Say how to answer a path before the body has come; the body is then read and forgotten."""
+        self._early[path] = script
+
     # During -----------------------------------------------------------------------------------------------------------
 
     def go(self, request_id: str, times: int = 1) -> None:
@@ -195,13 +209,33 @@ class ScriptedProvider:
         for _ in range(times):
             self._live[request_id].go()
 
+    def hold(self) -> None:
+        """Read nothing from any connection until `release`."""
+        self._reading = False
+        for line in self._lines:
+            line.transport.pauseProducing()
+
+    def release(self) -> None:
+        """Read on."""
+        self._reading = True
+        for line in self._lines:
+            line.transport.resumeProducing()
+
     def when_requested(self, count: int) -> Deferred[None]:
         """Fires when so many requests have come in all."""
-        return self._when(self.requests, count)
+        return self._when(lambda: len(self.requests) >= count)
 
     def when_stopped(self, count: int) -> Deferred[None]:
         """Fires when the client has cut so many requests in all."""
-        return self._when(self.stopped, count)
+        return self._when(lambda: len(self.stopped) >= count)
+
+    def when_broken(self, count: int) -> Deferred[None]:
+        """Fires when so many connections in all were lost in the middle of a request."""
+        return self._when(lambda: len(self.broken) >= count)
+
+    def when_received(self, count: int) -> Deferred[None]:
+        """Fires when so many bytes of bodies have come in all."""
+        return self._when(lambda: self.received_bytes >= count)
 
     async def close(self) -> None:
         """Stop listening and drop every connection."""
@@ -214,35 +248,49 @@ class ScriptedProvider:
                 line.transport.abortConnection()
             await self._emptied
 
-    def _when(self, events: list[Any], count: int) -> Deferred[None]:
+    def _when(self, ready: Callable[[], bool]) -> Deferred[None]:
         done: Deferred[None] = Deferred()
-        self._waits.append((events, count, done))
+        self._waits.append((ready, done))
         self._check()
         return done
 
     def _check(self) -> None:
-        ripe = [wait for wait in self._waits if len(wait[0]) >= wait[1]]
-        self._waits = [wait for wait in self._waits if len(wait[0]) < wait[1]]
-        for _, _, done in ripe:
-            done.callback(None)
+        # A callback may wait for something else.
+        waits, self._waits = self._waits, []
+        for ready, done in waits:
+            if ready():
+                done.callback(None)
+            else:
+                self._waits.append((ready, done))
 
     # Told by the lines ------------------------------------------------------------------------------------------------
 
     def _connected(self, line: _Line) -> int:
         self.connections += 1
         self._lines.add(line)
+        if not self._reading:
+            line.transport.pauseProducing()
         return self.connections
 
-    def _requested(self, line: _Line, seen: Seen) -> Script:
+    def _received(self, count: int) -> None:
+        self.received_bytes += count
+        self._check()
+
+    def _early_script(self, path: bytes) -> Script | None:
+        return self._early.get(path.partition(b"?")[0].decode("latin-1"))
+
+    def _requested(self, line: _Line, seen: Seen, early: Script | None) -> Script:
         names = (_model(seen), seen.path.partition(b"?")[0].decode("latin-1"), "*")
-        script = next((self._scripts[name] for name in names if name in self._scripts), _NO_SCRIPT)
+        script = early or next((self._scripts[name] for name in names if name in self._scripts), _NO_SCRIPT)
         self.requests.append(seen)
         self._live[seen.id] = line
         self._check()
         return script
 
-    def _lost(self, line: _Line, cut: str | None) -> None:
+    def _lost(self, line: _Line, cut: str | None, broken: int | None) -> None:
         self._lines.discard(line)
+        if broken is not None:
+            self.broken.append(broken)
         if cut is not None:
             self.stopped.append(cut)
         self._check()
@@ -272,7 +320,10 @@ class _Line(Protocol):
         self._path = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
-        self._ready: deque[Seen] = deque()
+        self._body_bytes = 0
+        self._half = False
+        self._early: Script | None = None
+        self._ready: deque[tuple[Seen, Script | None]] = deque()
         self._playing: Seen | None = None
         self._steps: deque[Step] = deque()
         self._waiting = False
@@ -293,12 +344,15 @@ class _Line(Protocol):
         ours = self._steps and self._steps[0] in (CLOSE, RESET)
         cut = self._playing.id if self._playing is not None and not ours else None
         self._playing = None
-        self._provider._lost(self, cut)
+        self._provider._lost(self, cut, self._number if self._half else None)
 
     # Called by httptools ----------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self._path, self._headers, self._body = b"", [], []
+        self._body_bytes = 0
+        self._half = True
+        self._early = None
 
     def on_url(self, url: bytes) -> None:
         self._path += url
@@ -306,25 +360,38 @@ class _Line(Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
+    def on_headers_complete(self) -> None:
+        self._early = self._provider._early_script(self._path)
+        if self._early is not None:
+            self._take(self._early)
+
     def on_body(self, piece: bytes) -> None:
-        self._body.append(piece)
+        if self._body_bytes < self._provider.kept_bytes:
+            self._body.append(piece[: self._provider.kept_bytes - self._body_bytes])
+        self._body_bytes += len(piece)
+        self._provider._received(len(piece))
 
     def on_message_complete(self) -> None:
-        provider = self._provider
-        name = f"req-{len(provider.requests) + 1}"
-        body = b"".join(self._body)
-        seen = Seen(name, self._parser.get_method(), self._path, tuple(self._headers), body, self._number)
+        self._half = False
+        if self._early is None:
+            self._take(None)
+
+    def _take(self, early: Script | None) -> None:
+        """A request is there, whole or with an answer that does not wait for its body."""
+        name = f"req-{len(self._provider.requests) + len(self._ready) + 1}"
+        method, headers, body = self._parser.get_method(), tuple(self._headers), b"".join(self._body)
+        seen = Seen(name, method, self._path, headers, body, self._number, self._body_bytes)
         if self._playing is None:
-            self._begin(seen)
+            self._begin(seen, early)
         else:
-            self._ready.append(seen)
+            self._ready.append((seen, early))
 
     # The script -------------------------------------------------------------------------------------------------------
 
-    def _begin(self, seen: Seen) -> None:
+    def _begin(self, seen: Seen, early: Script | None) -> None:
         self._playing = seen
         self._permits = 0
-        self._steps = deque(self._provider._requested(self, seen))
+        self._steps = deque(self._provider._requested(self, seen, early))
         self._play()
 
     def go(self) -> None:
@@ -356,7 +423,7 @@ class _Line(Protocol):
                 return
         self._playing = None
         if self._ready:
-            self._begin(self._ready.popleft())
+            self._begin(*self._ready.popleft())
 
     def _write(self, data: bytes) -> None:
         self._provider.sent_bytes += len(data)

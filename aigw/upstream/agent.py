@@ -13,9 +13,10 @@ from aigw.errors import GatewayError, InvalidField, ProviderFailed
 from aigw.serving.wheel import Wheel
 from aigw.upstream.answer import Answer
 from aigw.upstream.ask import Ask
+from aigw.upstream.body import announced, sendable
 from aigw.upstream.pool import Pool
 from aigw.upstream.reach import Reach
-from aigw.upstream.request import held, request_head, site, split_url
+from aigw.upstream.request import request_head, site, split_url
 from aigw.upstream.settings import UpstreamSettings
 from aigw.values.step import Headers
 
@@ -66,13 +67,13 @@ class PooledAgent:
             method: Upper case.
             uri: Absolute.
             headers: Pairs are taken as well, and go out as they are.
-            bodyProducer: A `HeldBody`.
+            bodyProducer: Held in memory, or any other; that one is sent only once.
         """
         try:
-            body = held(bodyProducer)
+            body = sendable(bodyProducer)
             origin, target = split_url(uri)
             pool = self._pools.get(origin) or self._new_pool(origin)
-            head = request_head(method, target, pool.place.header, pairs(headers), body.length)
+            head = request_head(method, target, pool.place.header, pairs(headers), announced(body))
         except GatewayError as error:
             return fail(error)
         ask = Ask(head, body, method == b"HEAD")

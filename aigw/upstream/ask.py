@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from aigw.upstream.answer import Answer
-from aigw.upstream.request import HeldBody
+from aigw.upstream.body import HeldBody, StreamedBody
 
 
 class Ask:
@@ -25,13 +25,18 @@ class Ask:
 
     __slots__ = ("_answer", "bodiless", "body", "head", "over", "stop")
 
-    def __init__(self, head: bytes, body: HeldBody, bodiless: bool) -> None:
+    def __init__(self, head: bytes, body: HeldBody | StreamedBody, bodiless: bool) -> None:
         self.head = head
         self.body = body
         self.bodiless = bodiless
         self.over = False
         self.stop: Callable[[], object] | None = None
         self._answer: Deferred[Answer] | None = None
+
+    @property
+    def once(self) -> bool:
+        """Whether it cannot be sent again, since nobody keeps its body."""
+        return isinstance(self.body, StreamedBody)
 
     def begin(self) -> Deferred[Answer]:
         """

@@ -22,8 +22,8 @@ from aigw.errors import (
 from aigw.interfaces import IUpstreamCall
 from aigw.serving.wheel import Timer, Wheel
 from aigw.upstream.answer import Answer
+from aigw.upstream.body import HeldBody, StreamedBody
 from aigw.upstream.client import DirectClient
-from aigw.upstream.request import HeldBody
 from aigw.values.step import UpstreamRequest
 
 
@@ -32,8 +32,9 @@ class Call:
     """
     Stands between an agent and a receiver.
 
-    Connecting, waiting for the head and reading the body follow each other, so one timer serves their three clocks;
-    it is known by the error that it would end the call with. Pausing stops it, but for the connect clock.
+    Connecting, sending a streamed body, waiting for the head and reading the answer's body follow each other, so one
+    timer serves all their clocks; it is known by the error that it would end the call with. While a body is sent, it
+    runs only when the provider takes nothing of it. Pausing stops it, but for the connect clock.
 
     Args:
         wheel: Runs the clocks.
@@ -46,6 +47,8 @@ class Call:
     __slots__ = (
         "_answer",
         "_asking",
+        "_begun",
+        "_body",
         "_clocks",
         "_left_s",
         "_over",
@@ -62,6 +65,9 @@ class Call:
         self._receiver = receiver
         self._paused = False
         self._over = False
+        # Whether the receiver has the head.
+        self._begun = False
+        self._body: StreamedBody | None = None
         self._answer: Answer | None = None
         self._asking: Deferred[Answer] | None = None
         self._phase: type[ProviderFailed] = ConnectTimeout
@@ -83,7 +89,11 @@ class Call:
             request: As before.
             clock: Puts off bad news that comes at once: the receiver's owner has not got this call yet.
         """
-        body = HeldBody(request.body, self._opened, self._sent)
+        body: HeldBody | StreamedBody
+        if isinstance(request.body, bytes):
+            body = HeldBody(request.body, self._opened, self._sent)
+        else:
+            body = self._body = StreamedBody(request.body, self._flowing, self._blocked, self._sent)
         asking = client.request(request.method, request.url, headers=request.headers, data=body)
         self._asking = asking
         if asking.called:
@@ -114,7 +124,7 @@ class Call:
         answer = self._answer
         if answer is None:
             return
-        if self._phase is IdleTimeout:
+        if self._begun:
             answer.resumeProducing()
         else:
             self._deliver(answer)
@@ -142,9 +152,23 @@ class Call:
         except Exception:
             self._receiver_failed()
 
+    def _flowing(self) -> None:
+        """The provider takes the body; how fast it comes is not the provider's doing."""
+        if self._begun:
+            self._wind()
+        elif not self._over:
+            self._enter(IdleTimeout, 0)
+
+    def _blocked(self) -> None:
+        """The provider takes no more of the body for now."""
+        if not self._begun and not self._over:
+            self._enter(IdleTimeout, self._clocks.idle_s)
+
     def _sent(self) -> None:
         """A large request has left at last: the provider's time begins now."""
-        if not self._over and self._phase is FirstByteTimeout:
+        if self._begun:
+            self._wind()
+        elif not self._over:
             self._enter(FirstByteTimeout, self._clocks.first_byte_s)
 
     def _answered(self, answer: Answer) -> None:
@@ -158,6 +182,7 @@ class Call:
             self._deliver(answer)
 
     def _deliver(self, answer: Answer) -> None:
+        self._begun = True
         self._enter(IdleTimeout, self._clocks.idle_s)
         try:
             self._receiver.head(answer.code, answer.fields)
@@ -187,8 +212,7 @@ class Call:
 
     def dataReceived(self, data: bytes) -> None:
         """A piece of the body."""
-        if self._clocks.idle_s:
-            self._timer.reset(self._clocks.idle_s)
+        self._wind()
         try:
             self._receiver.data(data)
         except Exception:
@@ -221,8 +245,14 @@ class Call:
         else:
             self._timer.cancel()
 
+    def _wind(self) -> None:
+        """The answer, or the body that is still being sent beside it, has come on."""
+        if self._clocks.idle_s and not self._paused and not self._over:
+            self._timer.reset(self._clocks.idle_s)
+
     def _silent(self) -> None:
-        self._break(self._phase())
+        stuck = self._phase is IdleTimeout and not self._begun
+        self._break(IdleTimeout("it took no more of the request") if stuck else self._phase())
 
     def _too_long(self) -> None:
         self._break(TotalTimeout())
@@ -246,6 +276,9 @@ class Call:
 
     def _end(self) -> None:
         self._over = True
+        body, self._body = self._body, None
+        if body is not None:
+            body.stopProducing()
         for timer in (self._timer, self._total):
             timer.cancel()
             # It points back here; left so, each call would be a cycle for the garbage collector to find.

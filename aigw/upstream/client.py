@@ -31,7 +31,7 @@ class DirectClient(HTTPClient):
             method: Upper case.
             url: Absolute, percent-encoded.
             headers: Names in lower case.
-            data: A `HeldBody`.
+            data: Held in memory, or produced while it is sent.
         Returns:
             Fires with the answer's head; its body waits for `deliverBody`.
         """

@@ -16,12 +16,16 @@ from aigw.errors import GatewayError, ProviderFailed, TruncatedStream
 from aigw.serving.wheel import Timer
 from aigw.upstream.answer import Answer
 from aigw.upstream.ask import Ask
+from aigw.upstream.body import HeldBody, StreamedBody
 from aigw.upstream.reader import AnswerReader
 from aigw.upstream.settings import UpstreamSettings
+from aigw.upstream.upload import Upload
 
 # Up to here head and body leave in one write; above, joining them would only copy the body. It is also how much a
 # transport buffers before it tells a producer to wait, which is how the end of a larger body is noticed.
 ONE_WRITE_BYTES = 65_536
+# Whoever answers like this before the body's end does not want the rest of it.
+REFUSAL_STATUS = 300
 # TLS waits for the other side's farewell, and some never say it.
 CLOSE_S = 5.0
 
@@ -76,6 +80,7 @@ class Connection(Protocol):
         self._opener: Ask | None = None
         self._ask: Ask | None = None
         self._answer: Answer | None = None
+        self._upload: Upload | None = None
         self._heard = False
         self._paused = False
         self._unsent = False
@@ -117,13 +122,35 @@ class Connection(Protocol):
         self._reader.expect(ask.bodiless)
         if self.served:
             self._written_s = self._keeper.seconds()
-        payload = ask.body.payload
-        if len(payload) <= ONE_WRITE_BYTES:
-            self.transport.write(ask.head + payload)
+        if isinstance(ask.body, StreamedBody):
+            self._upload = Upload(ask.body, self.transport, self._upload_ended)
+            self._upload.start(ask.head)
+        else:
+            self._write(ask.head, ask.body)
+
+    def _write(self, head: bytes, body: HeldBody) -> None:
+        if len(body.payload) <= ONE_WRITE_BYTES:
+            self.transport.write(head + body.payload)
         else:
             self.transport.registerProducer(self, True)
-            self.transport.writeSequence((ask.head, payload))
-        ask.body.opened()
+            self.transport.writeSequence((head, body.payload))
+        body.opened()
+
+    def _upload_ended(self, error: GatewayError | None) -> None:
+        """A streamed body has left, or will never be whole."""
+        self._upload = None
+        ask = self._ask
+        if error is not None and ask is not None:
+            answer = self._answer
+            self.abort()
+            _tell_failure(ask, answer, error)
+
+    def _stop_upload(self) -> None:
+        """Send no more of a streamed body; what has left already is half a request."""
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            self._unsent = True
+            upload.stop()
 
     def pauseProducing(self) -> None:
         """The transport holds a large body that the provider does not take yet."""
@@ -156,6 +183,7 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Close at once, whatever is unsent or unread; only the pool is told."""
         self._ask = self._answer = self._opener = None
+        self._stop_upload()
         self.transport.abortConnection()
 
     # Receiving --------------------------------------------------------------------------------------------------------
@@ -171,6 +199,8 @@ class Connection(Protocol):
         error = reader.feed(data)
         answer = self._answer
         if answer is None and reader.head_complete:
+            if reader.status >= REFUSAL_STATUS:
+                self._stop_upload()
             answer = self._answer = Answer(self, reader.status, tuple(reader.fields), reader.phrase)
             ask.answered(answer)
         # Each step may have led to `abort`; then the rest is no longer told.
@@ -182,11 +212,13 @@ class Connection(Protocol):
         if reader.complete:
             self._finish(answer)
         elif error is not None:
-            self._fail(ask, answer, error)
+            self.abort()
+            _tell_failure(ask, answer, error)
 
     def _finish(self, answer: Answer | None) -> None:
         self._ask = self._answer = None
         self.served += 1
+        self._stop_upload()
         if self._unsent or self._reader.surplus or not self._reader.keep_alive:
             # A rest of the request that the provider did not wait for, or bytes behind its answer, would be taken
             # for parts of the next exchange.
@@ -196,13 +228,6 @@ class Connection(Protocol):
             self._keeper.ready(self)
         if answer is not None:
             answer.end()
-
-    def _fail(self, ask: Ask, answer: Answer | None, error: GatewayError) -> None:
-        self.abort()
-        if answer is not None:
-            answer.end(error)
-        else:
-            ask.fail(error)
 
     # Closing ----------------------------------------------------------------------------------------------------------
 
@@ -218,6 +243,7 @@ class Connection(Protocol):
         """The provider has closed it, or we have."""
         opener, ask, answer = self._opener, self._ask, self._answer
         self._opener = self._ask = self._answer = None
+        self._stop_upload()
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
@@ -226,7 +252,7 @@ class Connection(Protocol):
         elif answer is not None:
             whole = self._reader.close_delimited and reason.check(ConnectionDone)
             answer.end(None if whole else TruncatedStream())
-        elif ask is not None and self._never_seen():
+        elif ask is not None and not ask.once and self._never_seen():
             self._keeper.again(ask)
         elif ask is not None:
             ask.fail(ProviderFailed("it closed the connection without an answer"))
@@ -242,3 +268,11 @@ class Connection(Protocol):
         if not self.served or self._heard:
             return False
         return self._keeper.seconds() - self._written_s <= self._resend_within_s
+
+
+def _tell_failure(ask: Ask, answer: Answer | None, error: GatewayError) -> None:
+    """End an answer that has begun, else the request itself."""
+    if answer is not None:
+        answer.end(error)
+    else:
+        ask.fail(error)

@@ -19,6 +19,9 @@ from aigw.upstream.reach import connect_failed
 from aigw.upstream.request import Site
 from aigw.upstream.settings import UpstreamSettings
 
+# No server in use closes a connection that was idle for less: Node's and uvicorn's wait 5 s, the others longer.
+WARM_S = 4.0
+
 
 class Pool:
     """
@@ -65,7 +68,7 @@ class Pool:
         """Find a connection for a request, now or later."""
         if self._closing is not None:
             ask.fail(ProviderFailed("the gateway is stopping"))
-        elif self._idle:
+        elif self._idle and not self._too_stale(ask):
             self._idle.pop().send(ask)
         elif self.count < self._settings.connections_per_host:
             self.again(ask)
@@ -74,6 +77,12 @@ class Pool:
             ask.stop = lambda: self._waiting.remove(ask)
         else:
             ask.fail(ProviderQueueFull())
+
+    def _too_stale(self, ask: Ask) -> bool:
+        """Whether a request that can be sent only once had better get a new connection, and may have one."""
+        if not ask.once or self.count >= self._settings.connections_per_host:
+            return False
+        return self.seconds() - self._idle[-1].free_since_s > WARM_S
 
     def close(self) -> Deferred[None]:
         """

@@ -1,16 +1,12 @@
-"""A request as it goes on the wire: where to, its head, and the body that is held for it."""
+"""A request as it goes on the wire: where to, and its head."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer
-from twisted.web.iweb import IBodyProducer
-from zope.interface import implementer
 
 from aigw.errors import InvalidField
 
@@ -35,6 +31,8 @@ _OURS = frozenset(
         b"upgrade",
     )
 )
+# CONNECT asks for a tunnel, and TRACE for the request's headers, which hold keys.
+_NOT_ASKED = frozenset((b"CONNECT", b"TRACE"))
 # Methods that are sent without a Content-Length when they have no body (RFC 9110, section 8.6).
 _BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS"))
 _PORTS = {b"http": 80, b"https": 443}
@@ -100,7 +98,7 @@ def _prefix(name: bytes) -> bytes:
 
 
 def request_head(
-    method: bytes, target: bytes, host: bytes, headers: Iterable[tuple[bytes, bytes]], body_bytes: int
+    method: bytes, target: bytes, host: bytes, headers: Iterable[tuple[bytes, bytes]], body_bytes: int | None
 ) -> bytes:
     """
     Write a request line and header fields.
@@ -110,12 +108,14 @@ def request_head(
         target: Path and query string, as `split_url` gives them.
         host: Value of the Host field.
         headers: The caller's fields; those that belong to the connection are left out.
-        body_bytes: Length of the body.
+        body_bytes: Length of the body; None for one whose end only its last chunk tells.
     Returns:
         All bytes up to the body.
     Raises:
-        InvalidField: A name or value would break out of its line.
+        InvalidField: A name or value would break out of its line, or the method is none that is asked here.
     """
+    if not (method.isalpha() and method.isupper()) or method in _NOT_ASKED:
+        raise InvalidField("providers are not asked with this HTTP method")
     lines = [method + b" " + target + b" HTTP/1.1", b"host: " + host]
     encoding_given = False
     for name, value in headers:
@@ -126,65 +126,12 @@ def request_head(
     if not encoding_given:
         # Without it a server may compress as it likes, and nothing here takes that off again.
         lines.append(b"accept-encoding: identity")
-    if body_bytes or method not in _BODILESS:
+    if body_bytes is None:
+        lines.append(b"transfer-encoding: chunked")
+    elif body_bytes or method not in _BODILESS:
         lines.append(b"content-length: %d" % body_bytes)
     head = b"\r\n".join(lines) + b"\r\n\r\n"
     breaks = len(lines) + 1
     if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
         raise InvalidField("a header for the provider holds a line break or NUL")
     return head
-
-
-def _nothing() -> None:
-    """For a caller that does not ask."""
-
-
-@implementer(IBodyProducer)
-class HeldBody:
-    """
-    A body that is in memory, and whoever wants to know how it fares.
-
-    Args:
-        payload: The bytes.
-        opened: Called when the request is written to an open and verified connection; again when it is sent again.
-        sent: Called later when a body, too large to be written at once, has left for the kernel.
-    """
-
-    __slots__ = ("length", "opened", "payload", "sent")
-
-    def __init__(
-        self, payload: bytes, opened: Callable[[], None] = _nothing, sent: Callable[[], None] = _nothing
-    ) -> None:
-        self.payload = payload
-        self.length = len(payload)
-        self.opened = opened
-        self.sent = sent
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """For agents other than ours, which write `payload` themselves."""
-        self.opened()
-        consumer.write(self.payload)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Nothing is left to hold back."""
-
-    def resumeProducing(self) -> None:
-        """Nothing is left to send."""
-
-    def stopProducing(self) -> None:
-        """Nothing runs that could be stopped."""
-
-
-def held(body: IBodyProducer | None) -> HeldBody:
-    """
-    The body that an agent can send.
-
-    Raises:
-        TypeError: It is not in memory; the agents here send no other.
-    """
-    if body is None:
-        return HeldBody(b"")
-    if not isinstance(body, HeldBody):
-        raise TypeError(f"only a HeldBody can be sent, not {type(body).__name__}")
-    return body

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from itertools import count
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IProducer, IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers as WebHeaders
 from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
@@ -14,11 +15,14 @@ from zope.interface import implementer
 from aigw.errors import ConnectFailed, InvalidField, TruncatedStream
 from aigw.serving.wheel import Timer, Wheel
 from aigw.upstream.answer import Answer
-from aigw.upstream.request import held, split_url
+from aigw.upstream.body import HeldBody, StreamedBody, sendable
+from aigw.upstream.request import split_url
 from aigw.upstream.sandbox_answers import Reply, Stamp, reply
 from aigw.upstream.sandbox_script import Script
 from aigw.values.step import Headers
 
+# Of a body that is streamed to it, the sandbox reads so much; the rest is taken and forgotten.
+READ_BYTES = 1_048_576
 # Finer than the clocks of calls need: a stream's pace is a few milliseconds.
 TICK_S = 0.002
 
@@ -48,11 +52,17 @@ class Sandbox:
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[Answer]:
         """Ask, and be answered as the model's name says; see `IAgent`."""
-        body = held(bodyProducer)
+        body = sendable(bodyProducer)
         try:
             path = split_url(uri)[1].partition(b"?")[0]
         except InvalidField as error:
             return fail(error)
+        if isinstance(body, HeldBody):
+            return self._answered(path, body)
+        taken = _Taken(body)
+        return taken.begin().addCallback(lambda payload: self._answered(path, HeldBody(payload, body.sent)))
+
+    def _answered(self, path: bytes, body: HeldBody) -> Deferred[Answer]:
         script, answer = reply(path, body.payload, Stamp(next(self._numbers), int(self._utc_s())))
         if script.connect_failed:
             return fail(ConnectFailed("the sandbox was asked to fail"))
@@ -60,6 +70,44 @@ class Sandbox:
         play = _Play(self._wheel, script, answer, pace_ms / 1000)
         body.opened()
         return play.begin()
+
+
+@implementer(IConsumer)
+class _Taken:
+    """
+    Takes a streamed body as fast as it comes.
+
+    Args:
+        body: See there.
+    """
+
+    def __init__(self, body: StreamedBody) -> None:
+        self._body = body
+        self._kept = bytearray()
+
+    def begin(self) -> Deferred[bytes]:
+        """Start; the Deferred fires with the body's beginning when all of it has come, and stops it when cancelled."""
+        self._body.flowing()
+        taken: Deferred[bytes] = Deferred(lambda _: self._body.stopProducing())
+        self._body.startProducing(self).addBoth(self._over, taken)
+        return taken
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """The producer is known already."""
+
+    def unregisterProducer(self) -> None:
+        """Its Deferred tells its end."""
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._kept += data[: READ_BYTES - len(self._kept)]
+
+    def _over(self, failure: Failure | None, taken: Deferred[bytes]) -> None:
+        self._body.finish()
+        if failure is None:
+            taken.callback(bytes(self._kept))
+        else:
+            taken.errback(failure)
 
 
 class _Play:

@@ -16,7 +16,8 @@ class Clocks:
     Attributes:
         connect_s: From the call to an open (and verified) connection.
         first_byte_s: From the sent request to the answer's head.
-        idle_s: Between two pieces of the answer; stands still while the gateway itself pauses the provider.
+        idle_s: Between two pieces of the answer; stands still while the gateway itself pauses the provider. Also how
+            long a provider may take nothing of a body that is streamed to it.
         total_s: From the call to the answer's end; does not stand still.
     """
 
@@ -55,12 +56,15 @@ class UpstreamRequest:
         method: Upper case.
         url: Absolute, percent-encoded; `https://`, `http://` or `sandbox://`.
         headers: Complete but for Host and Content-Length; names in lower case; the values hold credentials.
-        body: As it goes on the wire.
+        body: As it goes on the wire; or what produces it while it is sent, in pieces that are small. Such a request is
+            sent once at most. Its producer is told every change once; `stopProducing` also when it was never started.
         clocks: See `Clocks`.
+        trusted: Whether the address is the operator's own word, so that it may be a private one.
     """
 
     method: bytes
     url: bytes
     headers: Headers
-    body: bytes
+    body: bytes | IBodyProducer
     clocks: Clocks
+    trusted: bool = False

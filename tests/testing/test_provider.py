@@ -8,6 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -125,3 +126,47 @@ class ProviderTests(TestCase):
         self.provider.go("req-1")
         await self.line.bytes(2)
         self.assertEqual((self.line.got, [seen.body for seen in self.provider.requests]), (b"12", [b"x", b"y"]))
+
+    async def test_large_body(self) -> None:
+        """Of a body only what is wanted is kept; all of it is counted."""
+        self.provider.kept_bytes = 5
+        self.provider.on("*", json_answer("ok"))
+        self.line.transport.write(post("/", b"abc" * 100_000))
+        await self.provider.when_received(300_000)
+        await self.provider.when_requested(1)
+        (seen,) = self.provider.requests
+        self.assertEqual((seen.body, seen.body_bytes, self.provider.received_bytes), (b"abcab", 300_000, 300_000))
+
+    async def test_early_answer(self) -> None:
+        """A path may be answered before the body has come; the request behind it is answered as ever."""
+        self.provider.on_head("/early", (b"1",))
+        self.provider.on("/2", (b"2",))
+        request = post("/early?x=1", b"abc")
+        self.line.transport.write(request[:-3])
+        await self.line.bytes(1)
+        self.line.transport.write(request[-3:] + post("/2", b"d"))
+        await self.line.bytes(2)
+        self.assertEqual((self.line.got, [seen.body for seen in self.provider.requests]), (b"12", [b"", b"d"]))
+
+    async def test_broken(self) -> None:
+        """A client that leaves in the middle of its request is told of by its connection."""
+        self.line.transport.write(post("/", b"abc")[:-1])
+        await self.provider.when_received(2)
+        self.line.transport.abortConnection()
+        await self.provider.when_broken(1)
+        self.assertEqual((self.provider.broken, self.provider.requests, self.provider.stopped), ([1], [], []))
+
+    async def test_hold(self) -> None:
+        """A provider that is held reads nothing, on old connections and new, until it is released."""
+        self.provider.on("*", (b"1",))
+        self.provider.hold()
+        other = await self.connect()
+        for line in (self.line, other):
+            line.transport.write(post("/", b""))
+        for _ in range(50):
+            await deferLater(reactor, 0)
+        self.assertEqual(self.provider.requests, [])
+        self.provider.release()
+        await self.provider.when_requested(2)
+        other.transport.abortConnection()
+        await other.gone

@@ -9,6 +9,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from aigw.serving.wheel import Wheel
@@ -124,7 +125,7 @@ class MemoryUpstream:
         self,
         clocks: Clocks | None = None,
         method: bytes = b"POST",
-        body: bytes = b"{}",
+        body: bytes | IBodyProducer = b"{}",
         url: bytes = b"http://p.test/v1",
     ) -> tuple[Call, Recorder]:
         """Start a call."""

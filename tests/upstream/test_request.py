@@ -30,6 +30,18 @@ class RequestTests(SynchronousTestCase):
         self.assertIn(b"content-length: 0", request_head(b"POST", b"/", b"p", (), 0))
         self.assertNotIn(b"content-length", request_head(b"HEAD", b"/", b"p", (), 0))
 
+    def test_unknown_length(self) -> None:
+        """A body whose length nobody knows is announced as chunked, and not with a length beside it."""
+        head = request_head(b"PUT", b"/", b"p", (), None)
+        self.assertIn(b"\r\ntransfer-encoding: chunked\r\n", head)
+        self.assertNotIn(b"content-length", head)
+
+    def test_methods(self) -> None:
+        """A method cannot bring a request line of its own, nor ask for a tunnel or for the keys in our headers."""
+        for method in (b"GET /x HTTP/1.1\r\nA:", b"GET /x", b"", b"get", b"G\0T", b"CONNECT", b"TRACE"):
+            with self.assertRaises(InvalidField):
+                request_head(method, b"/", b"p", (), 0)
+
     def test_connection_fields_are_ours(self) -> None:
         """No caller can split or hijack a request by the fields that frame it."""
         fields = (

@@ -7,8 +7,9 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.iweb import IBodyProducer
 
-from aigw.errors import ConnectFailed, FirstByteTimeout, IdleTimeout, InvalidField, TruncatedStream
+from aigw.errors import ClientGone, ConnectFailed, FirstByteTimeout, IdleTimeout, InvalidField, TruncatedStream
 from aigw.serving.wheel import Wheel
 from aigw.upstream.agent import SchemeAgent
 from aigw.upstream.call import Call
@@ -16,6 +17,7 @@ from aigw.upstream.client import DirectClient
 from aigw.upstream.sandbox import Sandbox
 from aigw.upstream.sandbox_script import Script, read_script
 from aigw.values.step import Clocks, UpstreamRequest
+from tests.upstream.bodies import HandBody
 from tests.upstream.receiver import Recorder
 
 MESSAGES = [
@@ -40,7 +42,9 @@ class SandboxCase(SynchronousTestCase):
         payload = json.dumps({"model": model, "messages": MESSAGES, **body}).encode()
         return self.send_bytes(payload, path, clocks)
 
-    def send_bytes(self, payload: bytes, path: str, clocks: Clocks | None = None) -> tuple[Call, Recorder]:
+    def send_bytes(
+        self, payload: bytes | IBodyProducer, path: str, clocks: Clocks | None = None
+    ) -> tuple[Call, Recorder]:
         url = f"sandbox://local{path}".encode()
         request = UpstreamRequest(b"POST", url, ((b"authorization", b"sk-fake"),), payload, clocks or Clocks())
         receiver = Recorder()
@@ -228,3 +232,40 @@ class ScriptTests(SynchronousTestCase):
             self.assertIn(f"| `{part}", Script.__doc__ or "")
         for part in ("truncate-after-", "garbage", "binary", "no-usage", "echo"):
             self.assertIn(f"| `{part}", Script.__doc__ or "")
+
+
+class StreamedBodyTests(SandboxCase):
+    def test_read_when_it_has_come(self) -> None:
+        """A request whose body comes in pieces is answered when all of it is there; its coming takes no one's time."""
+        body = HandBody()
+        _, got = self.send_bytes(body, "/v1/chat/completions", Clocks(first_byte_s=1, idle_s=1))
+        payload = json.dumps({"model": "echo", "messages": MESSAGES}).encode()
+        for at in range(0, len(payload), 40):
+            self.clock.advance(10)
+            body.make(payload[at : at + 40])
+        self.assertEqual(got.heard, [])
+        body.done.callback(None)
+        self.clock.pump([0.01] * 100)
+        self.assertIn(b"Hello  there, sandbox", got.body)
+        self.assertEqual((got.ending, body.told), ("completed", ["start"]))
+
+    def test_more_than_is_read(self) -> None:
+        """An upload of any size is taken, and fills no memory."""
+        body = HandBody()
+        _, got = self.send_bytes(body, "/v1/audio/transcriptions")
+        for _ in range(50):
+            body.make(b"x" * 100_000)
+        body.done.callback(None)
+        self.clock.pump([0.01] * 10)
+        self.assertEqual((got.status, got.ending), (400, "completed"))
+
+    def test_ends(self) -> None:
+        """A client that leaves in the middle ends the request, and a call that is stopped ends the body."""
+        gone, stopped = HandBody(), HandBody()
+        _, got = self.send_bytes(gone, "/v1/files")
+        gone.done.errback(ClientGone())
+        call, heard = self.send_bytes(stopped, "/v1/files")
+        call.stop()
+        self.clock.advance(1)
+        self.assertEqual((type(got.error), gone.told), (ClientGone, ["start"]))
+        self.assertEqual((heard.heard, stopped.told), ([], ["start", "stop"]))

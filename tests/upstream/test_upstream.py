@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
+from twisted.web.iweb import IBodyProducer
 
 from aigw.errors import (
     ConfigurationError,
@@ -51,7 +52,7 @@ class UpstreamCase(TestCase):
     def request(
         self,
         path: str = "/v1",
-        body: bytes = b"{}",
+        body: bytes | IBodyProducer = b"{}",
         headers: Headers = (),
         clocks: Clocks | None = None,
         method: bytes = b"POST",
@@ -298,8 +299,8 @@ class Counter(Recorder):
         self.bytes += len(chunk)
 
 
-class TlsTests(UpstreamCase):
-    """Certificates are always verified."""
+class TlsCase(UpstreamCase):
+    """A provider that speaks TLS, and an upstream beside the usual one that trusts it."""
 
     async def setUp(self) -> None:
         authority = Authority("Test CA")
@@ -316,6 +317,10 @@ class TlsTests(UpstreamCase):
     async def tearDown(self) -> None:
         await self.trusting.close()
         await super().tearDown()
+
+
+class TlsTests(TlsCase):
+    """Certificates are always verified."""
 
     async def test_trusted(self) -> None:
         """With its authority in `trust_roots` a provider of one's own is reached, and its connection kept."""
