@@ -646,7 +646,7 @@ class CodedAnswerTests(SynchronousTestCase):
     def test_damaged_or_cut_coding(self) -> None:
         """Bytes that are not what the coding says, and a coded body that is cut, are failures."""
         data = gzip.compress(ANSWER)
-        for body, code in ((b"nonsense", 4026), (data[:-9], 4024)):
+        for body, code in ((b"nonsense", 4026), (data[:-9], 4024), (data[:-1], 4024)):
             bench = Workbench()
             _, reply = bench.asked()
             bench.upstream.last.answer(body, headers=self.coded(b"gzip"))

@@ -214,6 +214,13 @@ class LimitTests(SocketCase):
         self.link.settle()
         self.assertEqual(self.client.about("a")[-1]["response"], {"first": True})
 
+    def test_refused_twin_takes_no_place(self) -> None:
+        """After a second request with its id was refused, the first one still stops with its client."""
+        call = self.ask("a")
+        self.ask("a")
+        self.link.vanish()
+        self.assertTrue(call.stopped)
+
     def test_event_id_after_its_end(self) -> None:
         """An id whose request is over may be used again."""
         self.ask("a").answer(b"1")
