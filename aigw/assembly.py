@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from aigw import __version__
 from aigw.controls.master_key import ensure_master_key
@@ -50,7 +51,7 @@ from aigw.serving.websocket import GatewaySocketFactory
 from aigw.serving.wheel import Wheel
 from aigw.settings import Settings
 from aigw.storage.database import Database
-from aigw.storage.dsn import read_dsn
+from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.late import LateDatabase
 from aigw.storage.partitions import ensure_partitions
@@ -63,7 +64,7 @@ from aigw.wire.entry import Door
 from aigw.wire.http_routes import HttpRoutes
 
 # How long the first start waits to hear whether the database knows any token.
-FIRST_TOKEN_S = 10.0
+FIRST_TOKEN_S = 3.0
 POSTGRES_RETRY_S = 5.0
 # What is still unwritten when the drain is over is in the spool, so shipping it is worth a moment only.
 FLUSH_S = 5.0
@@ -83,14 +84,22 @@ class Node:
         reactor: Runs everything.
         settings: Of the process.
         say: Writes to whoever started the process; the first token goes there and nowhere else.
+        give_up: Called with the reason when waiting will not help; the process should then end.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        say: Callable[[str], None],
+        give_up: Callable[[Failure], None],
+    ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._say = say
+        self._give_up = give_up
         self._undo: list[Callable[[], Awaitable[None]]] = []
         self._data_ports: list[IListeningPort] = []
         self._logs: LogService | None = None
@@ -180,16 +189,27 @@ class Node:
     def _open_database(self) -> LateDatabase:
         database = LateDatabase()
         self._undo.append(database.stop)
+        # Only the first answer can end the process: one whose database was migrated by a newer release, while it ran,
+        # goes on serving with its logs in the spool.
+        database.reached().addErrback(self._unreached)
         if self._settings.database is not None:
-            real = Database(self._reactor, read_dsn(self._settings.database))
-            real.start()
-            database.arrived(real)
+            self._use_database(read_dsn(self._settings.database), database)
         else:
-            postgres = EmbeddedPostgres(self._reactor, self._settings.data_path())
+            postgres = EmbeddedPostgres(self._reactor, self._settings.data_path(), self._settings.postgres)
             starting = Deferred.fromCoroutine(self._start_postgres(postgres, database))
             starting.addErrback(lambda failure: failure.trap(CancelledError))
             self._undo.insert(-1, lambda: _cancel_then(starting, postgres.stop))
         return database
+
+    def _use_database(self, dsn: Dsn, database: LateDatabase) -> None:
+        real = Database(self._reactor, dsn, self._settings.pool)
+        real.start()
+        database.arrived(real)
+
+    def _unreached(self, failure: Failure) -> None:
+        """The database will not do, as it is, or the process stops before it has answered."""
+        if failure.check(StorageUnavailable) is None:
+            self._give_up(failure)
 
     async def _start_postgres(self, postgres: EmbeddedPostgres, database: LateDatabase) -> None:
         """Start the embedded server; whatever stands in its way, the gateway serves and its logs wait in the spool."""
@@ -202,9 +222,7 @@ class Node:
                 await deferLater(self._reactor, POSTGRES_RETRY_S)
         for note in postgres.notes:
             self._say(f"aigateway: {note}\n")
-        real = Database(self._reactor, dsn)
-        real.start()
-        database.arrived(real)
+        self._use_database(dsn, database)
 
     def _open_tokens(self, database: LateDatabase) -> Tokens:
         file = TokenFile(self._settings.data_path() / "tokens.json", deferToThread)
@@ -241,7 +259,7 @@ class Node:
             return ""
         try:
             await self._known_tokens(database)
-        except StorageUnavailable:
+        except (StorageUnavailable, TimeoutError):
             pass
         # `TokenSync` has read them by now, if there were any.
         if tokens.all():
@@ -250,9 +268,7 @@ class Node:
 
     async def _known_tokens(self, database: LateDatabase) -> None:
         """Wait until the database is in reach and the tokens were compared, but not for long."""
-        deadline = time.monotonic() + FIRST_TOKEN_S
-        while not database.available and time.monotonic() < deadline:
-            await deferLater(self._reactor, 0.02)
+        await database.reached().addTimeout(FIRST_TOKEN_S, self._reactor)
         await database.query("SELECT 1")
         await deferLater(self._reactor, 0.05)
 

@@ -57,6 +57,14 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
 
+    prices: Annotated[
+        str,
+        Meta(
+            description="Whose prices hold, by the vendor's slug, such as `openai` for a custom-... provider that "
+            "resells its models. Absent: the vendor's own; a custom-... provider has none, and its cost is unknown."
+        ),
+    ] = ""
+
     access_key_id: Annotated[
         str, Meta(description="AWS access key with which the gateway signs (aws-bedrock)." + _ELSEWHERE)
     ] = ""

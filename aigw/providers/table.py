@@ -114,6 +114,7 @@ class ProviderTable:
             fixed=provider.fixed + settings.fixed,
             account=settings.account,
             region=settings.region,
+            prices=self.lookup(settings.prices).prices if settings.prices else provider.prices,
             overridden=settings.base_url is not None,
         )
 
@@ -163,6 +164,8 @@ def _scheme_problems(slug: str, settings: ProviderSettings) -> Iterator[str]:
 def _problems(slug: str, settings: ProviderSettings) -> list[str]:
     key = f"providers.{slug[:SLUG_CHARS]}"
     found = [f"{key}.{problem}" for problem in (*settings.problems(), *_scheme_problems(slug, settings))]
+    if settings.prices and settings.prices not in MODULES:
+        found.append(f"{key}.prices: {_unknown(settings.prices, tuple(MODULES))}")
     if slug.startswith(PREFIX):
         if not SLUG.fullmatch(slug):
             found.append(f"{key}: a custom slug is custom- and up to 57 of a-z, 0-9 and '-'")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import aigw
-from aigw.errors import InvalidProvider
+from aigw.errors import ConfigurationError, InvalidProvider
+from aigw.providers.pricing import Prices
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import MODULES, ProviderTable
+from aigw.values.usage import Usage
 
 
 class LookupTests(SynchronousTestCase):
@@ -79,3 +82,23 @@ class OverrideTests(SynchronousTestCase):
         """Settings under the one name hold for the other."""
         table = ProviderTable({"perplexity": ProviderSettings(base_url="http://127.0.0.1:9")})
         self.assertEqual(table.lookup("perplexity-ai").address("x"), b"http://127.0.0.1:9/x")
+
+
+class PricesTests(SynchronousTestCase):
+    """Whose prices hold."""
+
+    def test_resold_models(self) -> None:
+        """A provider of the operator's own costs what its vendor's models cost, when the operator says so."""
+        settings = ProviderSettings(base_url="https://models.example/v1", prices="openai")
+        table = ProviderTable({"custom-resold": settings})
+        prices = Prices(lambda slug: table.lookup(slug).prices, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        usage = Usage(1000, 1000)
+        cost = prices.cost_nanousd("custom-resold", "gpt-4o", usage)
+        self.assertEqual(cost, prices.cost_nanousd("openai", "gpt-4o", usage))
+        self.assertIsNotNone(cost)
+
+    def test_unknown_vendor(self) -> None:
+        """A vendor that is not in the table is told with its key."""
+        settings = ProviderSettings(base_url="https://models.example/v1", prices="opnai")
+        error = self.assertRaises(ConfigurationError, ProviderTable, {"custom-resold": settings})
+        self.assertIn("providers.custom-resold.prices: 'opnai' is not known here; did you mean 'openai'?", str(error))
