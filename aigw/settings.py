@@ -20,6 +20,8 @@ from aigw.logs.settings import ShipperSettings, SpoolSettings
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import ProviderTable
 from aigw.serving.limits import HttpLimits, SocketLimits
+from aigw.storage.dsn import read_dsn
+from aigw.storage.settings import DatabaseSettings, EmbeddedSettings
 from aigw.upstream.settings import UpstreamSettings
 from aigw.values.gateway import Gateway
 from aigw.wire.http_routes import FrontSettings
@@ -30,6 +32,9 @@ DEFAULT_DATA_DIR = "aigw-data"
 CONFIG_VARIABLE = "AIGW_CONFIG"
 _OTHER_VARIABLES = {CONFIG_VARIABLE, "AIGW_TOKEN", "AIGW_URL"}
 _TEST_PREFIX = "AIGW_TEST_"
+
+# Of the embedded server, beside the pool's: the one that listens, those that PostgreSQL keeps back, and a `psql`.
+RESERVED_CONNECTIONS = 5
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     exchange: DispatchSettings = DispatchSettings()
     spool: SpoolSettings = SpoolSettings()
     shipper: ShipperSettings = ShipperSettings()
+    pool: DatabaseSettings = DatabaseSettings()
+    postgres: EmbeddedSettings = EmbeddedSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     providers: dict[str, ProviderSettings] = {}
     gateway: tuple[Gateway, ...] = ()
@@ -108,9 +115,10 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str], cwd: Path | Non
             else:
                 _put(tree, path, value)
     problems += [*_wrong_endpoints(tree), *_wrong_providers(tree, environ), *_repeated_gateways(tree)]
+    problems += _wrong_database(tree, environ)
     if problems:
         raise ConfigurationError(problems)
-    settings = msgspec.convert(tree, Settings)
+    settings = _converted(tree)
     return msgspec.structs.replace(settings, data_dir=str(cwd / settings.data_dir))
 
 
@@ -166,6 +174,33 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
     tree[name] = value
 
 
+def _converted(tree: Mapping[str, Any]) -> Settings:
+    """
+    The settings, of which each is right by itself.
+
+    Raises:
+        ConfigurationError: They do not go together, though each source alone may.
+    """
+    try:
+        settings = msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError([str(error)]) from None
+    problems = list(_contradictions(settings))
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Pairs of values from different tables, or with different owners, that cannot both hold."""
+    pool, postgres = settings.pool, settings.postgres
+    if pool.answer_s <= pool.statement_s:
+        yield "pool.answer_s: must be more than pool.statement_s, or each slow statement costs its connection"
+    if settings.database is None and postgres.connections < pool.connections + RESERVED_CONNECTIONS:
+        least = pool.connections + RESERVED_CONNECTIONS
+        yield f"postgres.connections: must be at least {least}, for pool.connections is {pool.connections}"
+
+
 def _wrong_endpoints(tree: Mapping[str, Any]) -> Iterator[str]:
     """What Twisted says against the endpoints. Values that are no texts were told already."""
     for key in ("listen", "control"):
@@ -191,6 +226,17 @@ def _wrong_providers(tree: Mapping[str, Any], environ: Mapping[str, str]) -> Ite
         ProviderTable(entries, environ=environ)
     except ConfigurationError as error:
         yield from error.problems
+
+
+def _wrong_database(tree: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Why the DSN cannot be read; it is not repeated, since it may hold a password."""
+    dsn = tree.get("database")
+    if isinstance(dsn, str):
+        try:
+            read_dsn(dsn, environ)
+        except ConfigurationError as error:
+            return error.problems
+    return []
 
 
 def _repeated_gateways(tree: Mapping[str, Any]) -> Iterator[str]:

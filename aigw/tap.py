@@ -80,7 +80,7 @@ class GatewayService(Service):
         self._reactor = cast(Any, reactor)
         # Twisted tells timers the wall clock; one that is set back would make every deadline wait for it.
         self._reactor.seconds = time.monotonic
-        self._node = Node(reactor, self._settings, say)
+        self._node = Node(reactor, self._settings, say, self._failed)
         self._reactor.callWhenRunning(self._run)
 
     def _run(self) -> None:
@@ -98,15 +98,19 @@ class GatewayService(Service):
             self._node.flush_now()
             _exit(1)
         self._stopping = True
-        Deferred.fromCoroutine(self._node.drain()).addErrback(self._undrained).addCallback(
-            lambda _: self._reactor.stop()
-        )
+        self._drain().addCallback(lambda _: self._reactor.stop())
+
+    def _drain(self) -> Deferred[None]:
+        """Stop all that has started, and start nothing more."""
+        if self._boot is not None:
+            self._boot.cancel()
+        return Deferred.fromCoroutine(self._node.drain()).addErrback(self._undrained)
 
     def _undrained(self, failure: Failure) -> None:
         self._log.failure("the gateway could not stop in order", failure=failure)
 
     def _failed(self, failure: Failure) -> None:
-        """The start failed: say why in a sentence, leave nothing running, exit 1."""
+        """The gateway cannot run: say why in a sentence, leave nothing running, exit 1."""
         if self._stopping:
             return
         if failure.check(AigwError, OSError):
@@ -114,7 +118,7 @@ class GatewayService(Service):
         else:
             self._log.failure("the gateway could not start", failure=failure)
         self._stopping = True
-        Deferred.fromCoroutine(self._node.drain()).addErrback(self._undrained).addCallback(lambda _: _exit(1))
+        self._drain().addCallback(lambda _: _exit(1))
 
 
 def say(text: str, descriptor: int = 1) -> None:

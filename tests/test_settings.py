@@ -128,6 +128,24 @@ class LoadTests(SynchronousTestCase):
         self.write('drain_s = 1\nlisten = "postgresql://me:sesame@host/db"')
         self.assertNotIn("sesame", "".join(self.problems()))
 
+    def test_a_database_that_cannot_be_read(self) -> None:
+        """A DSN that is none is a mistake like any other, and its password stays out of the message."""
+        for dsn in ("postgresql://me:se/same@host/db", "hots=x password=sesame", "service=prod"):
+            (problem,) = self.problems({"AIGW_DATABASE": dsn})
+            self.assertTrue(problem.startswith("database: "), problem)
+            self.assertNotIn("same", problem)
+
+    def test_values_that_contradict_each_other(self) -> None:
+        """Tables that are right by themselves are held against each other, whichever source they came from."""
+        (problem,) = self.problems({"AIGW_POOL_STATEMENT_S": "30"})
+        self.assertTrue(problem.startswith("pool.answer_s: "))
+        self.write("[postgres]\nconnections = 20")
+        (problem,) = self.problems({"AIGW_POOL_CONNECTIONS": "18"})
+        self.assertEqual(problem, "postgres.connections: must be at least 23, for pool.connections is 18")
+        self.load({"AIGW_POOL_CONNECTIONS": "18", "AIGW_DATABASE": "host=there"})
+        (problem,) = self.problems({"AIGW_SPOOL_SPOOL_BYTES": "65536"})
+        self.assertIn("room for two segments", problem)
+
 
 class KeysTests(SynchronousTestCase):
     def test_every_key_has_a_text(self) -> None:

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-import attrs
 import psycopg2
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail, succeed
 from twisted.internet.task import LoopingCall, deferLater
@@ -27,6 +26,7 @@ from aigw.storage.dsn import Dsn
 from aigw.storage.link import Link
 from aigw.storage.listening import Ear
 from aigw.storage.migrate import migrate
+from aigw.storage.settings import DatabaseSettings
 
 T = TypeVar("T")
 
@@ -39,27 +39,6 @@ SESSION = """
            set_config('timezone', 'UTC', false),
            set_config('jit', 'off', false)
 """
-
-
-@attrs.frozen
-class DatabaseSettings:
-    """
-    What an owner may set.
-
-    Attributes:
-        connections: How many are kept open; one more when somebody listens.
-        connect_s: How long a connection attempt may take.
-        statement_s: After this the server gives a statement up.
-        answer_s: After this we give the server up; longer than `statement_s`, so that a slow statement alone does not
-            cost the connection. Also how long a caller waits for a free connection.
-        waiting: How many callers may wait for a free connection.
-    """
-
-    connections: int = 4
-    connect_s: float = 5.0
-    statement_s: float = 20.0
-    answer_s: float = 25.0
-    waiting: int = 1000
 
 
 @implementer(IDatabase)

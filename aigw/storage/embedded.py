@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
@@ -27,35 +26,12 @@ from aigw.storage.postgres_binaries import PostgresBinaries, find_binaries
 from aigw.storage.postgres_home import PostgresHome, copy_binaries, lock, prepare_home
 from aigw.storage.postmaster import end_processes, is_ready, processes_of
 from aigw.storage.program import Program
+from aigw.storage.settings import EmbeddedSettings
 
 # The one role and the one database. Trust is enough: only the owner of a 0700 folder gets to the socket.
 NAME = "aigw"
 LOOK_S = 0.01
 RESTART_S = (0.5, 10.0)
-
-
-@attrs.frozen
-class EmbeddedSettings:
-    """
-    What an owner may set.
-
-    Attributes:
-        bindir: Folder of the programs to use; None searches the wheel, PATH and /usr/lib/postgresql.
-        start_s: How long a start may take, crash recovery included.
-        stop_s: How long to wait for a fast shutdown before an immediate one.
-        shared_buffers_mb: PostgreSQL's own cache.
-        connections: How many the server takes.
-        elsewhere: Where root puts database and programs that an unprivileged user could not reach.
-        sync: False only in tests: nothing is flushed to the disk.
-    """
-
-    bindir: Path | None = None
-    start_s: float = 60.0
-    stop_s: float = 10.0
-    shared_buffers_mb: int = 64
-    connections: int = 40
-    elsewhere: Path = Path("/var/lib/aigw")
-    sync: bool = True
 
 
 class EmbeddedPostgres:
@@ -75,7 +51,9 @@ class EmbeddedPostgres:
         self.notes: list[str] = []
         self._reactor = reactor
         self._data_dir = data_dir
-        self._settings = settings or EmbeddedSettings()
+        self._settings = settings = settings or EmbeddedSettings()
+        self._elsewhere = Path(settings.elsewhere)
+        self._bindir = Path(settings.bindir) if settings.bindir else None
         self._log = Logger()
         self._home: PostgresHome
         self._binaries: PostgresBinaries
@@ -97,7 +75,7 @@ class EmbeddedPostgres:
         """
         self._stopping = False
         self.notes.clear()
-        self._home = prepare_home(self._data_dir, self._settings.elsewhere)
+        self._home = prepare_home(self._data_dir, self._elsewhere)
         if self._home.relocated:
             self._note(
                 f"The database is kept in {self._home.root}: {self._home.user.name} cannot enter {self._data_dir}"
@@ -141,16 +119,16 @@ class EmbeddedPostgres:
                 self._lock = -1
 
     async def _reachable_binaries(self) -> PostgresBinaries:
-        found = await find_binaries(self._reactor, self._settings.bindir, self._home.major)
+        found = await find_binaries(self._reactor, self._bindir, self._home.major)
         user = self._home.user
         if not user.switched or user.may_enter(found.bindir):
             return found
         self._note(
-            f"Programs of PostgreSQL {found.version} are copied below {self._settings.elsewhere}:"
+            f"Programs of PostgreSQL {found.version} are copied below {self._elsewhere}:"
             f" {user.name} cannot enter {found.bindir}"
         )
         pool = self._reactor.getThreadPool()
-        return await deferToThreadPool(self._reactor, pool, copy_binaries, found, self._settings.elsewhere)
+        return await deferToThreadPool(self._reactor, pool, copy_binaries, found, self._elsewhere)
 
     async def _make_cluster(self) -> None:
         """Make the data directory under another name first: what carries the final name is complete."""

@@ -23,6 +23,7 @@ class LateDatabase:
     def __init__(self) -> None:
         self._database: Any = None
         self._reached: list[Callable[[], None]] = []
+        self._awaiting: list[Deferred[None]] = []
         self._heard: list[tuple[str, Callable[[str | None], None]]] = []
 
     def arrived(self, database: Any) -> None:
@@ -37,6 +38,9 @@ class LateDatabase:
             database.when_available(call)
         for channel, heard in self._heard:
             database.listen(channel, heard)
+        awaiting, self._awaiting = self._awaiting, []
+        for each in awaiting:
+            database.reached().chainDeferred(each)
 
     @property
     def available(self) -> bool:
@@ -62,6 +66,14 @@ class LateDatabase:
         else:
             self._database.when_available(call)
 
+    def reached(self) -> Deferred[None]:
+        """As `Database.reached`."""
+        if self._database is not None:
+            return self._database.reached()  # type: ignore[no-any-return]  # as Database says
+        reached: Deferred[None] = Deferred()
+        self._awaiting.append(reached)
+        return reached
+
     def listen(self, channel: str, heard: Callable[[str | None], None]) -> None:
         """As `Database.listen`."""
         if self._database is None:
@@ -70,6 +82,9 @@ class LateDatabase:
             self._database.listen(channel, heard)
 
     async def stop(self) -> None:
-        """Close what has arrived."""
+        """Close what has arrived; nothing more will."""
+        awaiting, self._awaiting = self._awaiting, []
+        for each in awaiting:
+            each.errback(StorageUnavailable("the database was closed"))
         if self._database is not None:
             await self._database.stop()

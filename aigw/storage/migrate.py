@@ -106,7 +106,10 @@ async def _missing(link: Link, wanted: list[Migration]) -> list[Migration]:
                 " it was used by a newer release. Start that one, or restore a backup from before"
             )
         if number not in known or known[number].sha256 != sha256:
-            raise SchemaChanged(f"Migration {number} ({name}) was applied to the database with another text")
+            raise SchemaChanged(
+                f"Migration {number} ({name}) was applied to the database with another text than this release has."
+                " Start the release that made the database, or name another database"
+            )
     applied = {row[0] for row in rows}
     return [each for each in wanted if each.number not in applied]
 

@@ -15,9 +15,10 @@ from collections import deque
 from itertools import count
 from typing import Any
 
-from aigw.storage.database import Database, DatabaseSettings
+from aigw.storage.database import Database
 from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.link import Link
+from aigw.storage.settings import DatabaseSettings
 
 START_S = 60.0
 # The last few databases are kept, for a test may use several; older ones would only fill the disk.

@@ -20,8 +20,9 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from aigw.storage.database import Database, DatabaseSettings
-from aigw.storage.embedded import EmbeddedPostgres, EmbeddedSettings
+from aigw.storage.database import Database
+from aigw.storage.embedded import EmbeddedPostgres
+from aigw.storage.settings import DatabaseSettings, EmbeddedSettings
 
 BINDIR = "AIGW_TEST_PG_BINDIR"
 
@@ -43,8 +44,8 @@ async def _serve(reactor: Any) -> None:
     # A short path, for the socket's sake, that an unprivileged user can pass through when root runs the tests.
     folder = tempfile.mkdtemp(prefix="aigw-test-")
     os.chmod(folder, 0o711)  # noqa: S103 - the database's own folder in it is 0700
-    bindir = os.environ.get(BINDIR)
-    settings = EmbeddedSettings(bindir=Path(bindir) if bindir else None, connections=100, sync=False)
+    bindir = os.environ.get(BINDIR, "")
+    settings = EmbeddedSettings(bindir=bindir, connections=100, sync=False)
     server = EmbeddedPostgres(reactor, Path(folder), settings)
     try:
         dsn = await server.start()

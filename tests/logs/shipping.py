@@ -25,9 +25,10 @@ from aigw.logs.spool import Spool
 from aigw.logs.stats import LogStats
 from aigw.logs.volume import Volume
 from aigw.logs.window import Window
-from aigw.storage.database import Database, DatabaseSettings
+from aigw.storage.database import Database
 from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.partitions import ensure_partitions
+from aigw.storage.settings import DatabaseSettings
 from aigw.testing.postgres import fresh_database
 from tests.logs.records import SMALL, Records
 

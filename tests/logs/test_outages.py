@@ -8,8 +8,8 @@ from itertools import pairwise
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall, deferLater
 
-from aigw.storage.database import DatabaseSettings
 from aigw.storage.dsn import Dsn
+from aigw.storage.settings import DatabaseSettings
 from tests.logs.shipping import ShippingCase
 from tests.storage.own_server import OwnServerTestCase, until
 

@@ -15,14 +15,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from aigw.storage.embedded import EmbeddedPostgres, EmbeddedSettings
+from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.postmaster import processes_of
+from aigw.storage.settings import EmbeddedSettings
 
 
 def settings(**changes: Any) -> EmbeddedSettings:
     """Settings that do not wait for a disk."""
-    bindir = os.environ.get("AIGW_TEST_PG_BINDIR")
-    return EmbeddedSettings(**{"bindir": Path(bindir) if bindir else None, "sync": False, "stop_s": 2.0} | changes)
+    bindir = os.environ.get("AIGW_TEST_PG_BINDIR", "")
+    return EmbeddedSettings(**{"bindir": bindir, "sync": False, "stop_s": 2.0} | changes)
 
 
 class OwnServerTestCase(TestCase):

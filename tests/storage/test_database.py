@@ -12,9 +12,10 @@ from twisted.trial.unittest import TestCase
 
 from aigw.errors import SchemaTooNew, StorageUnavailable
 from aigw.interfaces import IDatabase
-from aigw.storage.database import Database, DatabaseSettings
+from aigw.storage.database import Database
 from aigw.storage.dsn import read_dsn
 from aigw.storage.link import Link
+from aigw.storage.settings import DatabaseSettings
 from aigw.testing.postgres import fresh_database
 from tests.storage.own_server import until
 

@@ -12,11 +12,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from aigw.errors import PostgresNotStarted
-from aigw.storage.database import Database, DatabaseSettings
+from aigw.storage.database import Database
 from aigw.storage.dsn import Dsn
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.postgres_home import SOCKET_FOLDER_BYTES
 from aigw.storage.postmaster import processes_of
+from aigw.storage.settings import DatabaseSettings
 from tests.storage.own_server import OwnServerTestCase, settings, until
 
 
@@ -116,7 +117,7 @@ class EmbeddedTests(OwnServerTestCase):
         elsewhere = self.data_dir / "lib"
         private = self.data_dir / "private"
         private.mkdir(mode=0o700)
-        server = EmbeddedPostgres(reactor, private, settings(elsewhere=elsewhere))
+        server = EmbeddedPostgres(reactor, private, settings(elsewhere=str(elsewhere)))
         self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
         dsn = await server.start()
         inside = Path(dsn.parameters["host"]).is_relative_to(private)
@@ -124,7 +125,7 @@ class EmbeddedTests(OwnServerTestCase):
         self.assertEqual(any(str(elsewhere) in note for note in server.notes), not inside)
         self.assertEqual(mode_of(private), 0o700)
         await server.stop()
-        moved = EmbeddedPostgres(reactor, private.rename(self.data_dir / "moved"), settings(elsewhere=elsewhere))
+        moved = EmbeddedPostgres(reactor, private.rename(self.data_dir / "moved"), settings(elsewhere=str(elsewhere)))
         self.addCleanup(lambda: Deferred.fromCoroutine(moved.stop()))
         self.assertEqual((await moved.start()).parameters["host"] == dsn.parameters["host"], not inside)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from aigw.errors import StorageUnavailable
+from aigw.errors import SchemaTooNew, StorageUnavailable
 from aigw.interfaces import IDatabase
 from aigw.storage.late import LateDatabase
 
@@ -22,6 +22,7 @@ class Arriving:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.reaching: Deferred[None] = Deferred()
 
     def query(self, sql: str, parameters: Any = ()) -> Deferred[Any]:
         """See `IDatabase`."""
@@ -40,6 +41,10 @@ class Arriving:
     def listen(self, channel: str, heard: Any) -> None:
         """See `Database.listen`."""
         self.asked.append(channel)
+
+    def reached(self) -> Deferred[None]:
+        """See `Database.reached`."""
+        return self.reaching
 
     async def stop(self) -> None:
         """See `Database.stop`."""
@@ -68,6 +73,26 @@ class LateDatabaseTests(SynchronousTestCase):
         late.when_available(lambda: told.append("late"))
         late.listen("late", print)
         self.assertEqual((told, real.asked), (["early", "late"], ["early", "late"]))
+
+    def test_waiting_for_the_first_answer(self) -> None:
+        """Whoever waits is told when the database that arrives answers, and hears why when it will not do."""
+        late, real = LateDatabase(), Arriving()
+        early = late.reached()
+        late.arrived(real)
+        self.assertNoResult(early)
+        real.reaching.errback(SchemaTooNew("newer"))
+        self.failureResultOf(early, SchemaTooNew)
+        real.reaching = succeed(None)
+        self.successResultOf(late.reached())
+
+    def test_stopped_before_the_arrival(self) -> None:
+        """Who waits for a database that will not come is told so, once, also when he has left."""
+        late = LateDatabase()
+        waiting, gone = late.reached(), late.reached()
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.successResultOf(Deferred.fromCoroutine(late.stop()))
+        self.failureResultOf(waiting, StorageUnavailable)
 
     def test_after(self) -> None:
         """From then on everything goes to the real one."""

@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from aigw.errors import StorageUnavailable
-from aigw.storage.database import Database, DatabaseSettings
+from aigw.storage.database import Database
 from aigw.storage.dsn import Dsn
+from aigw.storage.settings import DatabaseSettings
 from tests.storage.own_server import OwnServerTestCase, until
 
 

@@ -13,8 +13,9 @@ import psycopg2
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from aigw.storage.embedded import EmbeddedPostgres, EmbeddedSettings
+from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.postmaster import end_processes, processes_of
+from aigw.storage.settings import EmbeddedSettings
 
 REACH_S = 60.0
 LOOK_S = 0.2
