@@ -118,7 +118,10 @@ class Exchange:
         self._events: EventParser | None = None
         self._held: list[bytes] | None = None
         self._body = b""
+        # The stream's bytes from its end mark on, where the reply holds them back.
+        self._holds_end = False
         self._tail: list[bytes] = []
+        self._tail_bytes = 0
         self.state = State.OPENING
         self.log_id = id_text(origin.id)
 
@@ -232,6 +235,8 @@ class Exchange:
         reader.head(headers)
         self._events = reader.parser(content_type, self._parts.settings.event_bytes)
         streaming = self._events is not None
+        # Without an end mark of its own a stream ends with its framing, and nothing of it is held.
+        self._holds_end = self._reply.holds_end and not reader.terminal
         self._head = AnswerHead(self.log_id, self._step, status, content_type, headers, streaming)
         if not streaming and self._reply.wants_whole:
             # Nothing of it reaches the client before it is complete, so another step may still answer.
@@ -277,9 +282,8 @@ class Exchange:
             reader = self._plans[self._step].reader
             for event in events:
                 reader.event(event)
-            if self._reply.holds_end and (reader.terminal or self._tail):
-                # The end mark completes the answer, so it leaves behind the record.
-                self._tail.append(chunk)
+            if self._holds_end and (reader.terminal or self._tail):
+                self._keep_end(chunk)
             else:
                 self._reply.body(chunk, events)
         elif self._held is not None:
@@ -288,6 +292,13 @@ class Exchange:
                 raise ResponseTooLarge()
         else:
             self._reply.body(chunk, ())
+
+    def _keep_end(self, chunk: bytes) -> None:
+        """The end mark completes the answer, so it leaves behind the record; hardly anything comes behind it."""
+        self._tail.append(chunk)
+        self._tail_bytes += len(chunk)
+        if self._tail_bytes > self._parts.settings.event_bytes:
+            raise ResponseTooLarge()
 
     def completed(self) -> None:
         """The answer's body has ended as its framing promised; whether it is whole, its content must show."""

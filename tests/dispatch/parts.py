@@ -61,9 +61,9 @@ class ListReply:
         heads, chunks, events, outcomes: In the order in which they came.
     """
 
-    def __init__(self, wants_whole: bool = True) -> None:
+    def __init__(self, wants_whole: bool = True, holds_end: bool = False) -> None:
         self.wants_whole = wants_whole
-        self.holds_end = False
+        self.holds_end = holds_end
         self.heads: list[AnswerHead] = []
         self.chunks: list[bytes] = []
         self.events: list[Event] = []

@@ -13,6 +13,7 @@ from aigw.dispatch.exchange import ATTEMPTS_KEPT
 from aigw.errors import ClientGone, ConnectTimeout, Drained, Draining, FirstByteTimeout, TruncatedStream
 from aigw.testing.upstream import EVENT_STREAM, JSON
 from aigw.values.gateway import Gateway
+from aigw.values.step import Step
 from aigw.values.usage import Usage
 from tests.dispatch.parts import CHAT, ListReply, Workbench, step
 
@@ -265,6 +266,44 @@ class StreamTests(SynchronousTestCase):
         self.call.complete()
         usage = self.bench.record.usage
         self.assertTrue(usage is not None and usage.estimated and usage.tokens_out > 0)
+
+
+class HeldEndTests(SynchronousTestCase):
+    """Replies whose last bytes would complete the answer before its record is safe."""
+
+    def stream(self, *steps: Step, **bounds: int) -> tuple[Workbench, ListReply]:
+        """A stream that has begun."""
+        bench = Workbench(**bounds)
+        _, reply = bench.asked(*steps, reply=ListReply(wants_whole=False, holds_end=True))
+        bench.upstream.last.head(headers=EVENT_STREAM)
+        return bench, reply
+
+    def test_end_mark_waits(self) -> None:
+        """Everything up to the end mark passes as it comes; the end mark, and what is behind it, waits for the log."""
+        bench, reply = self.stream()
+        bench.upstream.last.data(b"data: %b\n\n" % CHUNK, b"data: [DO", b"NE]\n\n", b": bye\n\n")
+        bench.upstream.last.complete()
+        self.assertEqual(reply.chunks, [b"data: %b\n\n" % CHUNK, b"data: [DO"])
+        bench.sink.flush()
+        self.assertEqual((reply.error_code, reply.outcome.tail), (0, b"NE]\n\n: bye\n\n"))
+
+    def test_stream_without_end_mark_passes(self) -> None:
+        """A stream of a family that has no end mark passes as it comes; it is not kept until its end."""
+        bench, reply = self.stream(step("cartesia", "tts/sse"))
+        bench.upstream.last.events(b"one", b"two")
+        self.assertEqual(b"".join(reply.chunks), b"data: one\n\ndata: two\n\n")
+        bench.upstream.last.complete()
+        bench.sink.flush()
+        self.assertEqual((reply.error_code, reply.outcome.tail), (0, b""))
+
+    def test_endless_end(self) -> None:
+        """A provider that goes on and on behind its end mark is left with code 4025."""
+        bench, reply = self.stream(event_bytes=1024)
+        bench.upstream.last.events(b"[DONE]")
+        for _ in range(20):
+            bench.upstream.last.data(b": %b\n\n" % (b"x" * 100))
+        bench.sink.flush()
+        self.assertEqual((reply.error_code, bench.upstream.last.stopped), (4025, True))
 
 
 class FallbackTests(SynchronousTestCase):
