@@ -183,7 +183,7 @@ class IOutboundHTTP(Interface):
 
         Args:
             method: Upper case.
-            url: Absolute, percent-encoded.
+            url: Absolute, percent-encoded; never a client's word, since it may lead to a private address.
             headers: Complete but for Host and Content-Length; names in lower case.
             body: As it goes on the wire.
             timeout_s: For everything, from the call to the answer's end.

@@ -128,7 +128,7 @@ async def compare(reactor: Any, calls: int, in_flight: int) -> None:
     url = f"http://127.0.0.1:{await stub.port}/v1/chat/completions"
 
     upstream = Upstream(reactor, Wheel(reactor), UpstreamSettings(), time.time)
-    request = UpstreamRequest(b"POST", url.encode("ascii"), FIELDS, BODY, Clocks())
+    request = UpstreamRequest(b"POST", url.encode("ascii"), FIELDS, BODY, Clocks(), trusted=True)
 
     async def ours() -> None:
         receiver = Once()

@@ -109,7 +109,7 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
     model = provider.model(held, step.endpoint)
     return Plan(
         provider,
-        UpstreamRequest(step.method, url, headers, step.query, step_clocks(clocks, step.settings)),
+        UpstreamRequest(step.method, url, headers, step.query, step_clocks(clocks, step.settings), provider.overridden),
         Target(
             provider=provider.slug,
             path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],

@@ -44,10 +44,13 @@ class PooledAgent:
         reach: Makes endpoints.
         wheel: For idle connections.
         settings: Bounds.
+        trusted: Whether all that it is asked for is the operator's own word; see `Reach.endpoint`. Connections to
+            private addresses are kept here, so no other request may use them.
     """
 
-    def __init__(self, reach: Reach, wheel: Wheel, settings: UpstreamSettings) -> None:
+    def __init__(self, reach: Reach, wheel: Wheel, settings: UpstreamSettings, trusted: bool = False) -> None:
         self._reach = reach
+        self._trusted = trusted
         self._wheel = wheel
         self._settings = settings
         self._pools: dict[bytes, Pool] = {}
@@ -88,7 +91,7 @@ class PooledAgent:
             self._pools = {name: pool for name, pool in self._pools.items() if pool.count}
         place = site(origin)
         try:
-            endpoint = self._reach.endpoint(place)
+            endpoint = self._reach.endpoint(place, self._trusted)
         except ValueError:
             raise InvalidField("the provider's address has an impossible host name") from None
         pool = self._pools[origin] = Pool(place, endpoint, self._wheel, self._settings)

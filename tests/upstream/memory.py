@@ -98,7 +98,7 @@ class MemoryReach:
         self.to = MemoryEndpoint()
         self.places: list[Site] = []
 
-    def endpoint(self, place: Site) -> MemoryEndpoint:
+    def endpoint(self, place: Site, trusted: bool = False) -> MemoryEndpoint:
         self.places.append(place)
         return self.to
 

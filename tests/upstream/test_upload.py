@@ -392,7 +392,7 @@ class SocketTests(UpstreamCase):
         self.assertEqual((got.status, got.body, got.ending), (413, b'{"error": "too large"}', "completed"))
         self.assertTrue(body.stopped)
         await self.provider.when_broken(1)
-        self.assertEqual(self.upstream.agent.connections, 0)
+        self.assertEqual([agent.connections for agent in self.upstream.agents], [0, 0])
 
     async def test_methods(self) -> None:
         """Every method of a vendor's API gets its answer on one connection; HEAD, 204 and 304 without a body."""

@@ -37,6 +37,8 @@ class UpstreamCase(TestCase):
 
     timeout = 20
     settings = UpstreamSettings()
+    # Loopback is a private address.
+    trusted = True
 
     async def setUp(self) -> None:
         self.provider = ScriptedProvider(reactor)
@@ -59,7 +61,7 @@ class UpstreamCase(TestCase):
         url: str | None = None,
     ) -> UpstreamRequest:
         address = (url or self.provider.url) + path
-        return UpstreamRequest(method, address.encode("ascii"), headers, body, clocks or Clocks())
+        return UpstreamRequest(method, address.encode("ascii"), headers, body, clocks or Clocks(), self.trusted)
 
     def send(self, **request: Any) -> tuple[Call, Recorder]:
         receiver = Recorder()
@@ -200,7 +202,7 @@ class FaultTests(UpstreamCase):
         self.upstream.send(request, receiver)
         await receiver.ended
         self.assertEqual((receiver.status, receiver.ending), (413, "completed"))
-        self.assertEqual(self.upstream.agent.idle_connections, 0)
+        self.assertEqual([agent.idle_connections for agent in self.upstream.agents], [0, 0])
         await line.stopListening()
 
     async def test_stale_connection(self) -> None:
@@ -225,6 +227,26 @@ class EarlyAnswer(Protocol):
     @classmethod
     def listen(cls) -> Any:
         return reactor.listenTCP(0, Factory.forProtocol(cls), interface="127.0.0.1")
+
+
+class PrivateAddressTests(UpstreamCase):
+    async def test_refused_unless_trusted(self) -> None:
+        """A request reaches our own network only by the operator's word, and no kept connection leads there either."""
+        self.provider.on("*", json_answer({}))
+        self.assertEqual((await self.ask()).ending, "completed")
+        self.trusted = False
+        got = await self.ask()
+        self.assertIsInstance(got.error, ConnectFailed)
+        self.assertEqual(got.error.detail, "127.0.0.1 has a private address, which the operator does not allow")
+        self.assertEqual(len(self.provider.requests), 1)
+
+    async def test_allowed(self) -> None:
+        """With `allow_private` every request does."""
+        self.provider.on("*", json_answer({}))
+        self.trusted = False
+        await self.upstream.close()
+        self.upstream = Upstream(reactor, self.wheel, UpstreamSettings(allow_private=True), lambda: 0.0)
+        self.assertEqual((await self.ask()).ending, "completed")
 
 
 class StopTests(UpstreamCase):

@@ -1,0 +1,21 @@
+"""Steps made ready to be sent."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from aigw.dispatch.plan import plan_step
+from aigw.providers.settings import ProviderSettings
+from aigw.providers.table import ProviderTable
+from aigw.values.step import Clocks
+from tests.dispatch.parts import OPEN, step
+
+
+class TrustTests(SynchronousTestCase):
+    def test_operators_word(self) -> None:
+        """Only where the operator has given the address may a request go to a private one."""
+        own = ProviderSettings(base_url="http://127.0.0.1:8000")
+        table = ProviderTable({"openai": own, "custom-local": own, "groq": ProviderSettings(headers={"x-team": "red"})})
+        for slug, trusted in (("openai", True), ("custom-local", True), ("groq", False), ("mistral", False)):
+            plan = plan_step(0, step(slug), table, Clocks(), OPEN)
+            self.assertEqual(plan.request.trusted, trusted, slug)
