@@ -166,6 +166,16 @@ class MessageBoundTests(SocketCase):
         self.assertTrue(self.client.is_connected)
         self.assertEqual(len(self.client.texts), 20)
 
+    def test_steady_pings_live(self) -> None:
+        """A client whose pings are cut by the network, each in the middle, keeps its socket."""
+        self.client.answers_pings = False
+        ping = frame(PING, b"here")
+        self.raw(ping[:5])
+        for _ in range(9):
+            self.link.advance(1.0)
+            self.raw(ping[5:] + ping[:5])
+        self.assertTrue(self.client.is_connected)
+
     def test_finished_message_stops_the_clock(self) -> None:
         """A message in two parts, completed in time, leaves no clock behind."""
         self.raw(frame(TEXT, b"x")[:3])
