@@ -79,7 +79,11 @@ class DamageTests(SynchronousTestCase):
         cut = data.draw(st.integers(0, len(whole)))
         preallocated = data.draw(st.sampled_from([0, 1, FRAME_BYTES, 5000]))
         found = found_in(whole[:cut] + bytes(preallocated))
-        self.assertEqual([frame.end for frame in found], [end for end in ends if end <= cut])
+        # Zeros at the end of a record are no less there for having been preallocated.
+        there = cut
+        while there < min(len(whole), cut + preallocated) and whole[there] == 0:
+            there += 1
+        self.assertEqual([frame.end for frame in found], [end for end in ends if end <= there])
 
     @given(st.lists(st.binary(max_size=80), min_size=3, max_size=6), st.data())
     def test_damage_in_the_middle_loses_only_what_it_hit(self, payloads: list[bytes], data: st.DataObject) -> None:
