@@ -218,10 +218,8 @@ class Node:
                 dsn = await postgres.start()
                 break
             except (AigwError, OSError) as error:
-                self._say(f"aigateway: PostgreSQL could not be started, logs wait in the spool: {error}\n")
+                self._log.error("PostgreSQL could not be started, logs wait in the spool: {error}", error=error)
                 await deferLater(self._reactor, POSTGRES_RETRY_S)
-        for note in postgres.notes:
-            self._say(f"aigateway: {note}\n")
         self._use_database(dsn, database)
 
     def _open_tokens(self, database: LateDatabase) -> Tokens:
@@ -243,8 +241,7 @@ class Node:
                 self._undo.append(partial(_stop_listening, port))
             else:
                 ports.append(port)
-            secure = "s" if endpoint.startswith("ssl:") else ""
-            addresses.append(f"{scheme}{secure}://{_host_and_port(port)}")
+            addresses.append(_shown_address(port, f"{scheme}s" if endpoint.startswith("ssl:") else scheme))
         self.addresses += addresses
         return addresses
 
@@ -346,10 +343,13 @@ async def _cancel_then(running: Deferred[None], stop: Callable[[], Awaitable[Non
     await stop()
 
 
-def _host_and_port(port: IListeningPort) -> str:
-    host: Any = port.getHost()
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host.host, host.host)  # noqa: S104  # how to reach it, not where it listens
-    return f"{f'[{name}]' if ':' in name and not name.startswith('[') else name}:{host.port}"
+def _shown_address(port: IListeningPort, scheme: str) -> str:
+    """How to reach a port, for people: of one that listens everywhere, the loopback address."""
+    address: Any = port.getHost()
+    if not hasattr(address, "port"):
+        return f"{scheme}+unix:{os.fsdecode(address.name)}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104  # shown, not listened on
+    return f"{scheme}://[{host}]:{address.port}" if ":" in host else f"{scheme}://{host}:{address.port}"
 
 
 def _is_null(descriptor: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -113,7 +114,7 @@ class GatewayService(Service):
         """The gateway cannot run: say why in a sentence, leave nothing running, exit 1."""
         if self._stopping:
             return
-        if failure.check(AigwError, OSError):
+        if failure.check(AigwError, OSError, CannotListenError):
             say(f"aigateway: {failure.getErrorMessage()}\n", 2)
         else:
             self._log.failure("the gateway could not start", failure=failure)
