@@ -7,7 +7,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any, cast
 
-from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -151,10 +151,12 @@ class Channel(HTTPChannel):
     requestFactory = GatewayRequest
     factory: Server
     transport: Any
+    _networkProducer: Any
     _deadline: Timer | None = None
     _turned_away = False
     _counted = False
     _whole = False
+    _still_sending = False
     _successor: IProtocol | None = None
 
     @property
@@ -183,6 +185,15 @@ class Channel(HTTPChannel):
         """Bytes from the client; what follows a refused request is dropped."""
         if not self._turned_away:
             super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Refuse a folded header (RFC 9112, 5.2): others see a header of its own there, such as the body's length."""
+        if self._turned_away:
+            return
+        if line[:1] in (b" ", b"\t"):
+            self.turn_away(MalformedRequest("a line of the head begins with a space"))
+            return
+        super().lineReceived(line)
 
     def headerReceived(self, line: bytes) -> bool:
         """Refuse control bytes, which other parsers take for line ends."""
@@ -213,6 +224,10 @@ class Channel(HTTPChannel):
                 request.setHeader(b"connection", b"close")
                 self.factory.refuse(request, error)
                 return
+        if request.finished:
+            # It was to pass through and is answered already; nobody wants its body.
+            self._turned_away = True
+            return
         if self._deadline is not None:
             self._deadline.reset(self.limits.body_s)
         super().allHeadersReceived()
@@ -253,6 +268,7 @@ class Channel(HTTPChannel):
         """A request was answered; the clock for the next one starts."""
         persistent = self.persistent and self.factory.accepting
         self.persistent = persistent
+        self._still_sending = not self._whole
         self._whole = False
         if persistent:
             self._expect_head()
@@ -269,7 +285,27 @@ class Channel(HTTPChannel):
             % (error.status, RESPONSES.get(error.status, b"Refused"), len(body))
             + body
         )
+        self._still_sending = True
         self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """
+        Close the connection when the client has its answer, or has had its time to take it.
+
+        A socket that is closed while bytes wait in it makes the client's system throw away what was not read (RFC 9112,
+        9.6); so a client that is still sending is read on, and what it sends is dropped, until it has seen the end.
+        """
+        self._stop_deadline()
+        self._deadline = self.factory.wheel.schedule(self.limits.body_s, self.abort)
+        # TLS says goodbye in its own way, and reads on until the client has said so, too.
+        transport: Any = self.transport
+        if self._still_sending and ITCPTransport.providedBy(transport) and not self.isSecure():
+            self._turned_away = True
+            self._networkProducer.unregisterProducer()
+            transport.resumeProducing()
+            transport.loseWriteConnection()
+        else:
+            super().loseConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """What twisted.web finds wrong with a head or a chunk; its own answer has no body."""
@@ -284,7 +320,7 @@ class Channel(HTTPChannel):
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is being answered."""
-        if not self._handlingRequest and self.transport is not None:
+        if not self.requests and self.transport is not None:
             self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

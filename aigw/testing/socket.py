@@ -72,6 +72,10 @@ class Pipe(FakeTransport):
         """Read on."""
         self.reading = True
 
+    def loseWriteConnection(self) -> None:
+        """Send nothing more; the other end reads to the end and then closes, like most programs."""
+        self.disconnecting = True
+
     def abortConnection(self) -> None:
         """Close at once; what waits is lost."""
         self.aborted = True

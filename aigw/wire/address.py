@@ -47,6 +47,9 @@ def read_address(uri: bytes) -> Address:
         return Address(account, gateway)
     provider = _name(segments[4])
     rest = segments[5] if len(segments) > 5 else b""
+    if rest.startswith(b"/"):
+        # Some servers would take what follows two slashes for a host.
+        raise NotFound("the path holds an empty segment")
     return Address(account, gateway, provider, (rest + mark + query).decode("latin-1"))
 
 

@@ -8,7 +8,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from aigw.errors import MalformedRequest, OriginRefused
 
-_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _MAX_AGE_S = 86_400
 
 # Headers that SDKs send from pages. Names that begin like these belong to one of them, too.
@@ -90,7 +90,7 @@ def answer_preflight(request: Request) -> int:
     asked = (request.getHeader(b"access-control-request-headers") or b"").decode("latin-1").lower()
     names = [name for name in (part.strip() for part in asked.split(",")) if _is_allowed(name)]
     allow_origin(request)
-    request.setHeader(b"access-control-allow-methods", _METHODS)
+    request.setHeader(b"access-control-allow-methods", METHODS)
     request.setHeader(b"access-control-max-age", b"%d" % _MAX_AGE_S)
     if names:
         request.setHeader(b"access-control-allow-headers", ", ".join(names).encode("latin-1"))

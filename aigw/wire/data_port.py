@@ -18,8 +18,10 @@ from aigw.errors import (
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    OriginRefused,
     TooManyConnections,
     Unauthorized,
+    UpgradeRequired,
 )
 from aigw.serving.http import GatewayRequest, refuse
 from aigw.serving.websocket import CLOSE_POLICY, GatewaySocketFactory
@@ -84,11 +86,14 @@ class DataPort:
 
     def refuse(self, request: GatewayRequest, error: GatewayError) -> int:
         """Answer a request that is not served; returns `NOT_DONE_YET`."""
-        if isinstance(error, MethodNotAllowed):
+        if isinstance(error, MethodNotAllowed) and not request.responseHeaders.hasHeader(b"allow"):
             request.setHeader(b"allow", b"GET, POST")
+        elif isinstance(error, UpgradeRequired):
+            request.setHeader(b"upgrade", b"websocket")
         elif isinstance(error, Unauthorized):
             request.setHeader(b"www-authenticate", b'Bearer realm="aigw"')
-        allow_origin(request)
+        if not isinstance(error, OriginRefused):
+            allow_origin(request)
         return refuse(request, error)
 
     def _upgrade(self, request: GatewayRequest, address: Address) -> Callable[[], int]:

@@ -16,6 +16,7 @@ from aigw.errors import ClientGone
 from aigw.interfaces import IReply
 from aigw.serving.http import refuse
 from aigw.serving.wheel import Timer, Wheel
+from aigw.values.step import Headers
 from aigw.wire.cors import allow_origin
 
 # What concerns one connection only, what twisted.web sets itself, and a page's rights, which are ours to give.
@@ -98,8 +99,9 @@ class HttpReply:
         self._begun = True
         request.setResponseCode(head.status)
         request.responseHeaders.removeHeader(b"server")
+        dropped = _OURS | _named(head.headers)
         for name, value in head.headers:
-            if name not in _OURS and not name.startswith((b"access-control-", b"cf-aig-")):
+            if name not in dropped and not name.startswith((b"access-control-", b"cf-aig-")):
                 request.responseHeaders.addRawHeader(name, value)
             if name == b"content-length" and value.isdigit():
                 self._left = int(value)
@@ -194,3 +196,9 @@ class HttpReply:
 
     def stopProducing(self) -> None:
         """The connection is lost; `notifyFinish` tells of it, too."""
+
+
+def _named(headers: Headers) -> frozenset[bytes]:
+    """The headers that concern one connection because its `Connection` header says so."""
+    values = [value.lower() for name, value in headers if name == b"connection"]
+    return frozenset(token.strip() for token in b",".join(values).split(b",")) if values else frozenset()

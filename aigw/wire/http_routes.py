@@ -13,16 +13,19 @@ from twisted.web.server import NOT_DONE_YET
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.opening import Opening
 from aigw.dispatch.upload import Upload
-from aigw.errors import Draining, MethodNotAllowed
+from aigw.errors import Draining, MethodNotAllowed, UpgradeRequired
 from aigw.providers.table import ProviderTable
 from aigw.serving.http import GatewayRequest, answer_json
 from aigw.serving.wheel import Wheel
 from aigw.values.step import Headers, Step
 from aigw.wire.address import Address
-from aigw.wire.cors import check_origin
+from aigw.wire.cors import METHODS, check_origin
 from aigw.wire.entry import Door, Entry
 from aigw.wire.envelope import Envelope, read_steps
 from aigw.wire.http_reply import HttpReply
+
+# CONNECT asks for a tunnel, and TRACE for the request's own headers, which hold keys.
+_NOT_ASKED = frozenset((b"CONNECT", b"TRACE"))
 
 
 class FrontSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +97,8 @@ class HttpRoutes:
         return self._admit_native(request, address)
 
     def _admit_universal(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+        if request.method == b"GET":
+            raise UpgradeRequired()
         if request.method != b"POST":
             raise MethodNotAllowed("the universal endpoint takes POST, and GET for a WebSocket")
         entry = self._enter(request, address, ())
@@ -101,6 +106,10 @@ class HttpRoutes:
         return lambda: self._serve_universal(request, entry)
 
     def _admit_native(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+        method = request.method
+        if method in _NOT_ASKED or not (method.isalpha() and method.isupper()):
+            request.setHeader(b"allow", METHODS)
+            raise MethodNotAllowed("a provider is not asked with it")
         provider = self.providers.lookup(address.provider)
         entry = self._enter(request, address, provider.credentials)
         limit = self.settings.request_body_bytes
