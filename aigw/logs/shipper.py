@@ -312,7 +312,10 @@ class Shipper:
         if text == self._last_error:
             return
         self._last_error = text
-        if isinstance(error, StorageUnavailable | PositionMoved):
+        if isinstance(error, StorageUnavailable):
+            # The database itself has told that it is away, or is only being started.
+            return
+        if isinstance(error, PositionMoved):
             self._log.info("Logs wait in the spool: {reason}", reason=text)
         elif isinstance(error, psycopg2.Error | OSError):
             self._log.error("Logs wait in the spool: {reason}", reason=text)

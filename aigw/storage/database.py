@@ -266,7 +266,7 @@ class Database:
     def _unreachable(self, why: str) -> None:
         """Turn callers away until a connection has proved anew that the server answers."""
         self._why = why
-        if self.available:
+        if self.available and not self._stopped:
             self._log.warn("The database is out of reach: {why}", why=why)
         self.available = False
         # Idle connections lead to the same silent server: each would cost its first caller the same wait.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any
 
@@ -14,10 +15,14 @@ from twisted.python.failure import Failure
 LAST_LINES = 12
 LINE_BYTES = 2048
 
+# PostgreSQL's names for what asks nothing of anybody: starts, stops, checkpoints. Until it has read its options, a line
+# has the time and the process in front of it.
+_NO_NEWS = re.compile(r"(?:\S+ \S+ \S+ \[\d+\] )?(?:DEBUG\d?|INFO|NOTICE|LOG): ")
+
 
 class Program(ProcessProtocol):
     """
-    A child process: what it says goes to the log, and its last lines into errors.
+    A child process: what it complains about goes to the log, and its last lines into errors.
 
     Attributes:
         pid: Its number.
@@ -79,8 +84,7 @@ class Program(ProcessProtocol):
             if not text:
                 continue
             self._lines.append(text)
-            # PostgreSQL's name for what is no news: starts, stops, checkpoints.
-            if not text.startswith("LOG:"):
+            if not _NO_NEWS.match(text):
                 self._log.warn("{program}: {line}", program=self._name, line=text)
 
     def processEnded(self, reason: Failure) -> None:

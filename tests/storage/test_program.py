@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import cast
 
 from twisted.internet import reactor
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from aigw.storage.program import LAST_LINES, LINE_BYTES, Program
@@ -36,6 +38,23 @@ class ProgramTests(TestCase):
         lines = program.last_words.splitlines()
         self.assertEqual(len(lines), LAST_LINES)
         self.assertLessEqual(max(len(line) for line in lines), LINE_BYTES)
+
+    async def test_only_complaints_are_logged(self) -> None:
+        """Checkpoints and starts are no warnings in the gateway's log, in whatever form a line comes; trouble is."""
+        lines = (
+            "LOG:  starting PostgreSQL",
+            "2026-01-31 16:26:23.606 UTC [3578] LOG:  checkpoint complete: wrote 911 buffers",
+            "2026-01-31 16:26:23.606 UTC [3578] FATAL:  no room",
+            "WARNING:  LOG: is not what this is",
+            "postgres: cannot load a library",
+        )
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        await self.run_python("import sys; sys.stderr.write(sys.stdin.read())", "\n".join((*lines, "")).encode())
+        told = [event["line"] for event in events if event.get("log_level") is LogLevel.warn]
+        self.assertEqual(told, list(lines[2:]))
 
     async def test_input(self) -> None:
         """It gets its input, and then the end of it."""
