@@ -59,8 +59,8 @@ class StreamedBody:
     """
     A body that comes while it is sent, and whoever wants to know how it fares. It can be sent only once.
 
-    Its producer hears of every change once: pauses and resumes take turns, and `stopProducing` comes at most once,
-    also to a producer that was never started; nothing comes after it, nor after the producer has finished.
+    Its producer hears `stopProducing` at most once, but also when it was never started; nothing comes after it, nor
+    after the producer has finished.
 
     Args:
         producer: Makes the bytes.
@@ -74,7 +74,7 @@ class StreamedBody:
 
     _log = Logger()
 
-    __slots__ = ("_over", "_paused", "_producer", "blocked", "flowing", "length", "sent")
+    __slots__ = ("_over", "_producer", "blocked", "flowing", "length", "sent")
 
     def __init__(
         self,
@@ -84,7 +84,6 @@ class StreamedBody:
         sent: Callable[[], None] = _nothing,
     ) -> None:
         self._producer = producer
-        self._paused = False
         self._over = False
         self.length: int | object = producer.length
         self.flowing = flowing
@@ -101,14 +100,12 @@ class StreamedBody:
 
     def pauseProducing(self) -> None:
         """Make no more for now."""
-        if not self._over and not self._paused:
-            self._paused = True
+        if not self._over:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Go on."""
-        if not self._over and self._paused:
-            self._paused = False
+        if not self._over:
             self._producer.resumeProducing()
 
     def stopProducing(self) -> None:

@@ -183,7 +183,6 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Close at once, whatever is unsent or unread; only the pool is told."""
         self._ask = self._answer = self._opener = None
-        self._stop_upload()
         self.transport.abortConnection()
 
     # Receiving --------------------------------------------------------------------------------------------------------

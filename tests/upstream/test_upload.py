@@ -6,6 +6,7 @@ import resource
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
@@ -193,6 +194,20 @@ class EarlyAnswerTests(UploadCase):
         self.wire.give(b"2")
         self.assertEqual((self.sent, got.body, got.ending, self.wire.lost), (b"abcdef", b"12", "completed", False))
 
+    def test_paused_answer(self) -> None:
+        """While we take nothing of such an answer no clock runs, however the body comes on."""
+        body = HandBody()
+        call, got = self.send(body)
+        self.wire.give(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1")
+        call.pause()
+        self.wire.producer.pauseProducing()
+        self.wire.producer.resumeProducing()
+        self.clock.advance(50)
+        self.assertEqual(got.heard, ["head", "data"])
+        call.resume()
+        self.clock.advance(5.2)
+        self.assertIsInstance(got.error, IdleTimeout)
+
     def test_answer_that_ends_first(self) -> None:
         """When its answer is complete before the body, the rest is stopped and the connection not used again."""
         body = HandBody(6)
@@ -274,6 +289,14 @@ class EndTests(UploadCase):
             call.stop()
             call.stop()
             self.assertEqual((body.told, got.heard, upstream.wires[-1].lost), (told, [], True))
+
+    def test_cancelled_request(self) -> None:
+        """Whoever asks the agent itself, and gives up, stops the body as well."""
+        body = HandBody()
+        asking = self.upstream.agent.request(b"POST", b"http://p.test/", None, body)
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        self.assertEqual((body.told, self.wire.lost), (["start", "stop"], True))
 
     def test_no_connection(self) -> None:
         """A body that was never asked for is stopped too, so that its client can be answered."""
