@@ -46,7 +46,7 @@ class IUpstreamReceiver(Interface):
         There is no answer, or no more of it.
 
         Args:
-            error: A `ProviderFailed`; its text names no host's secret.
+            error: A `ProviderFailed`, or what a streamed body failed with; its text names no host's secret.
         """
 
 
