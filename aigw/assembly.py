@@ -31,8 +31,8 @@ from aigw.controls.token_file import TokenFile
 from aigw.controls.token_sync import CHANNEL, TokenSync
 from aigw.controls.tokens import Tokens
 from aigw.dispatch.dispatcher import Dispatcher
-from aigw.dispatch.exchange import Parts
 from aigw.dispatch.gateways import Gateways
+from aigw.dispatch.parts import Parts
 from aigw.errors import AigwError, StorageUnavailable
 from aigw.logs.service import LogService
 from aigw.management.checks import Doctor

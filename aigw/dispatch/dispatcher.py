@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from aigw.dispatch.exchange import Exchange, Parts
+from aigw.dispatch.exchange import Exchange
 from aigw.dispatch.opening import Opening
+from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan, ProviderLookup, plan_step
 from aigw.dispatch.settings import collect, metadata
 from aigw.errors import Drained, Draining, GatewayError

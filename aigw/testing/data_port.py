@@ -12,8 +12,8 @@ from aigw.controls.token_file import TokenEntry, TokenFile
 from aigw.controls.token_text import digest_of
 from aigw.controls.tokens import Tokens
 from aigw.dispatch.dispatcher import Dispatcher
-from aigw.dispatch.exchange import Parts
 from aigw.dispatch.gateways import Gateways
+from aigw.dispatch.parts import Parts
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError
 from aigw.providers.credentials import CredentialParts

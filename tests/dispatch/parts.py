@@ -12,8 +12,9 @@ from aigw.codecs.sse import Event
 from aigw.controls.authentication import ANONYMOUS, Caller
 from aigw.dispatch.answer import AnswerHead, Outcome
 from aigw.dispatch.dispatcher import Dispatcher
-from aigw.dispatch.exchange import Exchange, Parts
+from aigw.dispatch.exchange import Exchange
 from aigw.dispatch.opening import Opening
+from aigw.dispatch.parts import Parts
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError
 from aigw.interfaces import IReply

@@ -9,7 +9,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from aigw.controls.authentication import Caller
-from aigw.dispatch.exchange import ATTEMPTS_KEPT
+from aigw.dispatch.accounting import ATTEMPTS_KEPT
 from aigw.errors import ClientGone, ConnectTimeout, Drained, Draining, FirstByteTimeout, TruncatedStream
 from aigw.testing.upstream import EVENT_STREAM, JSON
 from aigw.values.gateway import Gateway
