@@ -298,12 +298,12 @@ class Channel(HTTPChannel):
         self._stop_deadline()
         self._deadline = self.factory.wheel.schedule(self.limits.body_s, self.abort)
         # TLS says goodbye in its own way, and reads on until the client has said so, too.
-        transport: Any = self.transport
-        if self._still_sending and ITCPTransport.providedBy(transport) and not self.isSecure():
+        halves = ITCPTransport.providedBy(self.transport) and not self.isSecure()
+        if halves and (self._still_sending or (self.requests and not self._whole)):
             self._turned_away = True
             self._networkProducer.unregisterProducer()
-            transport.resumeProducing()
-            transport.loseWriteConnection()
+            self.transport.resumeProducing()
+            self.transport.loseWriteConnection()
         else:
             super().loseConnection()
 

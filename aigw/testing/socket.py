@@ -8,15 +8,18 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
+from zope.interface import implementer
 
 # A test that moves bytes for so many rounds goes round in circles.
 ROUNDS = 100_000
 
 
+@implementer(IPushProducer)
 class Pipe(FakeTransport):
     """
     One end of a connection. Other than its base it has flow control: a full buffer pauses the producer, and what is
@@ -71,6 +74,10 @@ class Pipe(FakeTransport):
     def resumeProducing(self) -> None:
         """Read on."""
         self.reading = True
+
+    def stopProducing(self) -> None:
+        """Read no more, and close."""
+        self.loseConnection()
 
     def loseWriteConnection(self) -> None:
         """Send nothing more; the other end reads to the end and then closes, like most programs."""

@@ -34,6 +34,8 @@ _OURS = frozenset(
     )
 )
 _NO_BODY = frozenset((204, 304))
+# How an event ends, whatever a line ends with.
+_EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 HEARTBEAT = b": still here\n\n"
 
 
@@ -50,6 +52,7 @@ class HttpReply:
         event_id: The client's, empty when it gave none.
         wheel: For heartbeats.
         heartbeat_s: Seconds of silence in a stream after which a comment is sent; 0 is off.
+        stalled_s: Seconds after which a client that takes nothing of what waits for it is given up.
         over: Called once, when the answer is complete or the connection gone.
     """
 
@@ -57,12 +60,19 @@ class HttpReply:
     holds_end = True
 
     def __init__(
-        self, request: Request, event_id: str, wheel: Wheel, heartbeat_s: float, over: Callable[[], None]
+        self,
+        request: Request,
+        event_id: str,
+        wheel: Wheel,
+        heartbeat_s: float,
+        stalled_s: float,
+        over: Callable[[], None],
     ) -> None:
         self._request = request
         self._event_id = event_id
         self._wheel = wheel
         self._heartbeat_s = heartbeat_s
+        self._stalled_s = stalled_s
         self._over = over
         self._exchange: Exchange | None = None
         self._gone = False
@@ -72,7 +82,9 @@ class HttpReply:
         self._left: int | None = None
         self._held = b""
         self._silence: Timer | None = None
-        self._between_events = True
+        self._stalled: Timer | None = None
+        # The last bytes that went out; at the beginning, as good as the end of an event.
+        self._latest = _EVENT_ENDS[0]
         request.notifyFinish().addErrback(lambda _: self._client_left())
 
     def attach(self, exchange: Exchange) -> None:
@@ -113,7 +125,7 @@ class HttpReply:
         if head.streaming:
             # The head alone tells the client that the answer has begun.
             request.write(b"")
-            if self._heartbeat_s:
+            if self._heartbeat_s and self._takes_comments(head):
                 self._silence = self._wheel.schedule(self._heartbeat_s, self._heartbeat)
 
     def body(self, chunk: bytes, events: Sequence[Event]) -> None:
@@ -126,7 +138,7 @@ class HttpReply:
                 self._held += chunk
                 return
         if self._silence is not None:
-            self._between_events = chunk.endswith((b"\n\n", b"\r\n\r\n"))
+            self._latest = chunk[-3:] if len(chunk) >= 3 else (self._latest + chunk)[-3:]
             self._silence.reset(self._heartbeat_s)
         self._request.write(chunk)
 
@@ -137,11 +149,10 @@ class HttpReply:
             if not self._begun and outcome.error is not None:
                 self._own_headers(outcome.log_id, outcome.step, "MISS")
                 refuse(self._request, outcome.error)
-            elif outcome.error is not None:
-                # An ending that looks like a good one would be taken for the whole answer.
-                self._request.unregisterProducer()
-                cast(Any, self._request.channel).abort()
+            elif outcome.error is not None and not outcome.tail:
+                self._cut()
             else:
+                # Also when the stream says of itself that it failed: its own words end it.
                 self._complete(outcome)
         self._over()
 
@@ -152,6 +163,16 @@ class HttpReply:
             request.write(last)
         request.unregisterProducer()
         request.finish()
+
+    def _cut(self) -> None:
+        """End the connection and not the answer: an ending that looks like a good one would be taken for the whole."""
+        request: Any = self._request
+        request.unregisterProducer()
+        if request.chunked or self._left is not None:
+            # The client has everything up to here, and sees that something is missing.
+            request.channel.loseConnection()
+        else:
+            request.channel.abort()
 
     def _own_headers(self, log_id: str, step: int, cache_status: str) -> None:
         for name, value in (
@@ -166,10 +187,15 @@ class HttpReply:
 
     # Silence --------------------------------------------------------------------------------------------------------
 
+    def _takes_comments(self, head: AnswerHead) -> bool:
+        """Whether bytes of ours may stand between those of the provider."""
+        plain = not any(name == b"content-encoding" for name, _ in head.headers)
+        return plain and self._left is None and head.content_type.lower().startswith("text/event-stream")
+
     def _heartbeat(self) -> None:
         """Middle boxes cut connections on which nothing moves; a comment is nothing to an event stream's reader."""
         if self._silence is not None and not self._gone:
-            if self._between_events and not self._paused:
+            if self._latest.endswith(_EVENT_ENDS) and not self._paused:
                 self._request.write(HEARTBEAT)
             self._silence.reset(self._heartbeat_s)
 
@@ -177,6 +203,9 @@ class HttpReply:
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     # IPushProducer --------------------------------------------------------------------------------------------------
 
@@ -184,6 +213,7 @@ class HttpReply:
         """The client reads slowly."""
         if not self._paused:
             self._paused = True
+            self._stalled = self._wheel.schedule(self._stalled_s, self._give_up)
             if self._exchange is not None:
                 self._exchange.pause()
 
@@ -191,8 +221,15 @@ class HttpReply:
         """The client has caught up."""
         if self._paused:
             self._paused = False
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
             if self._exchange is not None:
                 self._exchange.resume()
+
+    def _give_up(self) -> None:
+        """The client takes nothing, and holds a provider's connection meanwhile."""
+        cast(Any, self._request.channel).abort()
 
     def stopProducing(self) -> None:
         """The connection is lost; `notifyFinish` tells of it, too."""

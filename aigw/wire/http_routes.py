@@ -45,6 +45,10 @@ class FrontSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=0, description="Seconds of silence in a stream after which a comment keeps middle boxes awake; 0: off."
         ),
     ] = 15.0
+    stalled_s: Annotated[
+        float,
+        Meta(gt=0, description="Seconds that a client may read nothing while bytes wait for it; then it is dropped."),
+    ] = 120.0
 
 
 @attrs.frozen
@@ -157,7 +161,10 @@ class HttpRoutes:
             settings=settings,
             refusal=envelope.refusal,
         )
-        reply = HttpReply(request, event_id, self.wheel, self.settings.heartbeat_s, lambda: self.running.discard(reply))
+        reply = HttpReply(
+            *(request, event_id, self.wheel, self.settings.heartbeat_s, self.settings.stalled_s),
+            lambda: self.running.discard(reply),
+        )
         self.running.add(reply)
         reply.attach(self.dispatcher.open(opening, reply))
 
