@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from aigw.providers.provider import Provider
+from aigw.providers.realtime import Realtime
 
 PREFIX = "custom-"
 SLUG = re.compile(r"custom-[a-z0-9-]{1,57}")
@@ -26,4 +27,5 @@ def custom_provider(slug: str, base_url: str) -> Provider:
         # Servers of all ages call themselves OpenAI-compatible.
         done_mark=False,
         overridden=True,
+        realtime=Realtime(wording="openai", key_protocols=("openai-insecure-api-key.",)),
     )

@@ -1,6 +1,7 @@
 """fal. https://docs.fal.ai/model-endpoints"""
 
 from aigw.providers.provider import Provider
+from aigw.providers.realtime import Realtime
 
 PROVIDER = Provider(
     slug="fal",
@@ -10,4 +11,5 @@ PROVIDER = Provider(
     target_hosts=("fal.run", "fal.ai"),
     # `fal-ai/fast-lcm-diffusion`: the application is the model.
     model_pattern=r"^(.+)$",
+    realtime=Realtime(key_headers=((b"fal-api-key", b"authorization", b"Key "),)),
 )

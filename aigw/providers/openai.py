@@ -2,6 +2,7 @@
 
 from aigw.providers.paths import Form
 from aigw.providers.provider import Provider
+from aigw.providers.realtime import Realtime
 
 PROVIDER = Provider(
     slug="openai",
@@ -10,4 +11,10 @@ PROVIDER = Provider(
     forms=(Form("v1/{rest}", "{rest}"),),
     family="openai-chat",
     prices="openai",
+    realtime=Realtime(
+        # Cloudflare's address has no path; the SDK appends `realtime` to whatever base it was given.
+        forms=(Form("", "realtime"),),
+        wording="openai",
+        key_protocols=("openai-insecure-api-key.",),
+    ),
 )

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from aigw.errors import InvalidField
+from aigw.errors import InvalidField, NotFound
 from aigw.interfaces import ICredentials
 from aigw.providers.answers import AnswerReader, reader_for
 from aigw.providers.credentials import CredentialScheme, CredentialSource
@@ -15,7 +15,9 @@ from aigw.providers.families import Family, family_of
 from aigw.providers.headers import outgoing
 from aigw.providers.model_types import model_type
 from aigw.providers.paths import HOST_LABEL, HOST_NAME, Form, fill, split_endpoint
+from aigw.providers.realtime import Realtime, Upgrade, renamed, split_keys, split_protocols
 from aigw.providers.request import model_of_body, model_of_query
+from aigw.providers.sessions import SessionReader, session_reader
 from aigw.values.record import TEXT_CHARS
 from aigw.values.step import Headers
 
@@ -45,6 +47,7 @@ class Provider:
         done_mark: False for a vendor that may end an OpenAI-style stream without `[DONE]`; a finish reason then counts.
         target_header: Name of a header that gives the whole address, empty when the vendor has none.
         target_hosts: The hosts (and their subdomains) that such an address may name.
+        realtime: The vendor's realtime sockets, None when it has none that are known here.
         fixed: Headers of every request: the vendor's own and the operator's.
         account: The account at the vendor, for a `{account}` in the base address.
         region: The vendor's region for paths that name none, for a `{region}` in the base address.
@@ -67,6 +70,7 @@ class Provider:
     done_mark: bool = True
     target_header: bytes = b""
     target_hosts: tuple[str, ...] = ()
+    realtime: Realtime | None = None
     # The operator's headers may hold keys.
     fixed: Headers = attrs.field(default=(), repr=False)
     account: str = ""
@@ -156,6 +160,43 @@ class Provider:
             InvalidField: A name or value cannot be sent.
         """
         return outgoing(sent, self.fixed, self.credentials, self.target_header)
+
+    def upgrade(self, endpoint: str, sent: Headers, offered: list[str], account: str = "") -> Upgrade:
+        """
+        What a client's upgrade becomes on its way to the vendor.
+
+        Args:
+            endpoint: As in `address`.
+            sent: The client's headers. Its credentials pass, in the position where the vendor takes them.
+            offered: Subprotocols.
+            account: As in `address`.
+        Raises:
+            NotFound: The vendor has no realtime sockets.
+            InvalidField: The endpoint or a header cannot be sent.
+        """
+        realtime = self.realtime
+        if realtime is None:
+            raise NotFound(f"{self.slug} has no realtime sockets that are known here")
+        endpoint, in_query = split_keys(realtime, self.credentials, endpoint)
+        subprotocols, in_protocols, has_key = split_protocols(realtime, self.credentials, offered)
+        path, query = split_endpoint(endpoint)
+        for form in realtime.forms:
+            found = form.match(path)
+            if found is not None:
+                path = fill(form.upstream, found)
+                break
+        fixed = tuple(field for field in self.fixed if not has_key or field[0] not in self.credentials)
+        headers = outgoing(renamed(realtime, (*sent, *in_query, *in_protocols)), fixed, self.credentials)
+        return Upgrade(
+            self.address(f"{path}?{query}" if query else path, (), account),
+            # An upgrade has no body.
+            tuple(field for field in headers if field[0] not in (b"content-type", b"accept-encoding")),
+            subprotocols,
+        )
+
+    def session_reader(self, endpoint: str) -> SessionReader:
+        """A reader for one realtime session; `endpoint` as in `address`."""
+        return session_reader(self.realtime.wording if self.realtime else "unknown", endpoint.partition("?")[2])
 
     def credentials_for(self, endpoint: str, headers: Headers) -> ICredentials | None:
         """

@@ -33,6 +33,8 @@ MODULES: Mapping[str, str] = {
     "fal": "fal",
     "fireworks": "fireworks",
     "google-ai-studio": "google_ai_studio",
+    # What Cloudflare calls it in the address of its realtime socket.
+    "google": "google_ai_studio",
     "google-vertex-ai": "google_vertex_ai",
     "grok": "grok",
     "xai": "grok",

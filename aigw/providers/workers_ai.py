@@ -2,6 +2,7 @@
 
 from aigw.providers.paths import Form
 from aigw.providers.provider import Provider
+from aigw.providers.realtime import Realtime
 
 PROVIDER = Provider(
     slug="workers-ai",
@@ -11,4 +12,6 @@ PROVIDER = Provider(
     family="workers-ai",
     prices="cloudflare",
     model_pattern=r"(?:^|/)(@(?:cf|hf)/.+)",
+    # The models with sockets are Deepgram's.
+    realtime=Realtime(wording="deepgram", path_argument="model"),
 )

@@ -147,7 +147,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_every_provider_has_an_address_here(self) -> None:
         """No provider of the table is left out of the list above."""
-        self.assertEqual({slug for slug, _, _ in ADDRESSES} | {"xai"}, set(MODULES))
+        self.assertEqual({slug for slug, _, _ in ADDRESSES} | {"xai", "google"}, set(MODULES))
 
     def test_an_address_asked_twice_is_the_same(self) -> None:
         """The second request for an endpoint goes where the first went, also for another account."""
