@@ -152,7 +152,11 @@ class Node:
             TokenCalls(tokens, utc_ms),
             LogCalls(logs.list, logs.show),
             lambda: self._about(gateways),
-            Doctor(settings.data_path(), lambda: self.addresses, database, logs.sink, logs.stats, utc_ms),
+            Doctor(
+                settings.data_path(),
+                lambda: self.addresses,
+                *(database, logs.sink, logs.stats, logs.backlog_bytes, utc_ms),
+            ),
         )
         control = ControlSocket(
             reactor, settings.data_path(), Server(InternalAPI(management), reactor, wheel, settings.http)
@@ -167,6 +171,7 @@ class Node:
             lambda: len(data.channels),
             lambda: database.available,
             lambda: not readiness.reasons(),
+            logs.backlog_bytes,
         )
         operations = Operations(readiness, Metrics(meter, logs.stats, levels, __version__))
         operators = await self._listen(settings.control, Server(operations, reactor, wheel, settings.http), "http")

@@ -117,6 +117,10 @@ class LogService:
         if self._shipper is not None:
             await self._shipper.drained()
 
+    def backlog_bytes(self) -> int:
+        """What is written and not in the database at this moment; looks at the disk."""
+        return 0 if self._shipper is None else self._shipper.backlog_bytes()
+
     async def list(
         self, limit: int = 50, before: bytes | None = None, account: str | None = None, gateway: str | None = None
     ) -> list[LogView]:

@@ -105,6 +105,10 @@ class Shipper:
         self._pace.hurry()
         return done
 
+    def backlog_bytes(self) -> int:
+        """What is written and not in the database at this moment; looks at the disk."""
+        return sum(source.backlog_bytes() for source in self._sources)
+
     async def stop(self, flush_s: float) -> None:
         """
         Ship what can be shipped, and stop. The spools' writers have stopped before.
@@ -168,7 +172,6 @@ class Shipper:
             if not source.living and source.position >= source.target():
                 self._remove(source)
             more = more or chunk.more
-        self._stats.backlog_bytes = sum(source.backlog_bytes() for source in self._sources)
         if not more and not self._stopping and self._clock.seconds() >= self._retry_at:
             await self._retry_quarantine()
             self._retry_at = self._clock.seconds() + self._settings.quarantine_retry_s

@@ -27,7 +27,6 @@ class LogStats:
         released: Records that left quarantine for the database.
         ship_failures: Transactions that failed for want of a database.
         spool_bytes: What the files of the spool, adopted spools and the quarantine occupy now.
-        backlog_bytes: What is written and not yet shipped now.
     """
 
     begun: int = 0
@@ -46,4 +45,3 @@ class LogStats:
     released: int = 0
     ship_failures: int = 0
     spool_bytes: int = 0
-    backlog_bytes: int = 0

@@ -73,6 +73,7 @@ class Doctor:
         database: Where logs go.
         sink: Where logs are made safe.
         stats: What sink and shipper count.
+        backlog_bytes: What the spool holds that the database does not have.
         utc_ms: Wall clock.
     """
 
@@ -81,6 +82,7 @@ class Doctor:
     database: IDatabase
     sink: ILogSink
     stats: LogStats
+    backlog_bytes: Callable[[], int]
     utc_ms: Callable[[], int]
 
     async def __call__(self) -> list[Check]:
@@ -101,7 +103,7 @@ class Doctor:
 
     def _spool(self) -> Check:
         stats = self.stats
-        waiting = f"{stats.backlog_bytes} bytes wait for the database"
+        waiting = f"{self.backlog_bytes()} bytes wait for the database"
         if not self.sink.accepting:
             return Check("spool", False, f"full or refused by the disk: no request is taken; {waiting}")
         put_aside = [

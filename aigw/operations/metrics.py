@@ -38,7 +38,6 @@ _LOG_COUNTERS = {
 _LOG_GAUGES = {
     "quarantine_records": "Logs in quarantine",
     "spool_bytes": "Bytes that spool and quarantine occupy on the disk",
-    "backlog_bytes": "Bytes in the spool that the database does not have yet",
 }
 
 
@@ -52,12 +51,14 @@ class Levels:
         connections: Open TCP connections of the data port.
         database_available: Whether the database's last word was an answer.
         ready: Whether new requests are taken.
+        backlog_bytes: What the spool holds that the database does not have.
     """
 
     sockets: Callable[[], int]
     connections: Callable[[], int]
     database_available: Callable[[], bool]
     ready: Callable[[], bool]
+    backlog_bytes: Callable[[], int]
 
 
 class Metrics(Collector):
@@ -141,6 +142,9 @@ class Metrics(Collector):
         yield GaugeMetricFamily("aigw_connections", "Open TCP connections of the data port", levels.connections())
         yield GaugeMetricFamily("aigw_database_available", "1 while the database answers", levels.database_available())
         yield GaugeMetricFamily("aigw_ready", "1 while new requests are taken", levels.ready())
+        yield GaugeMetricFamily(
+            "aigw_log_backlog_bytes", "Bytes in the spool that the database does not have yet", levels.backlog_bytes()
+        )
 
     def _seen(self) -> Iterable[tuple[str, ProviderCounts]]:
         """The providers that were asked for at all: zeros for the rest of the table would be most of the page."""

@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from aigw.logs.frame import FRAME_BYTES
 from aigw.logs.recovery import adopt_dead
 from aigw.logs.settings import ShipperSettings
 from aigw.logs.source import Source
@@ -59,7 +60,7 @@ class ShipTests(ShippingCase):
         await self.shipped()
         self.assertEqual(len(self.directory.numbers()), 1)
         self.assertEqual(self.quota.used_bytes, self.directory.bytes_used())
-        self.assertEqual((await self.count("logs"), self.stats.backlog_bytes), (30, 0))
+        self.assertEqual((await self.count("logs"), self.shipper.backlog_bytes()), (30, 0))
 
     async def test_odd_records_are_stored(self) -> None:
         """NUL, surrogates, bad metadata and absurd numbers cost a character or a digit, not the row."""
@@ -132,9 +133,11 @@ class FailureTests(ShippingCase):
         await deferLater(reactor, 0.05)
         self.assertGreater(self.stats.ship_failures, 0)
         self.assertEqual(await self.count("logs"), 0)
+        self.assertGreater(self.shipper.backlog_bytes(), 10 * FRAME_BYTES)
         self.database.come_back()
         await self.shipped()
         self.assertEqual(await self.ids(), logged)
+        self.assertEqual(self.shipper.backlog_bytes(), 0)
 
     async def test_replay_does_not_bring_back_what_was_deleted(self) -> None:
         """A log that its owner erased stays erased when the spool is read again, and its cost is counted once."""

@@ -61,11 +61,13 @@ class DoctorTests(SynchronousTestCase):
         self.ports = ["http://127.0.0.1:8787"]
         self.accepting = True
         self.stats = LogStats()
+        self.backlog_bytes = 0
         self.now_ms = NOW_MS
 
     def checks(self) -> dict[str, Check]:
         doctor = Doctor(
-            self.data_dir, lambda: self.ports, self.database, Sink(self.accepting), self.stats, lambda: self.now_ms
+            *(self.data_dir, lambda: self.ports, self.database, Sink(self.accepting), self.stats),
+            *(lambda: self.backlog_bytes, lambda: self.now_ms),
         )
         return {check.name: check for check in self.successResultOf(Deferred.fromCoroutine(doctor()))}
 
@@ -95,7 +97,7 @@ class DoctorTests(SynchronousTestCase):
     def test_the_spool_is_full(self) -> None:
         """A spool that takes nothing is told, with what waits in it."""
         self.accepting = False
-        self.stats.backlog_bytes = 12_345
+        self.backlog_bytes = 12_345
         self.assertEqual(self.failed(), ["spool"])
         self.assertIn("12345 bytes", self.checks()["spool"].text)
 

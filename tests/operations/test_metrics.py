@@ -21,7 +21,7 @@ class MetricsTests(SynchronousTestCase):
         self.meter = Meter(["openai", "anthropic"])
         self.logs = LogStats()
         self.ready = True
-        levels = Levels(lambda: 3, lambda: 4, lambda: False, lambda: self.ready)
+        levels = Levels(lambda: 3, lambda: 4, lambda: False, lambda: self.ready, lambda: 512)
         self.metrics = Metrics(self.meter, self.logs, levels, "0.1.0")
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -94,6 +94,10 @@ class MetricsTests(SynchronousTestCase):
         shown = {name.removesuffix("_total"): value for (name, _), value in self.samples().items()}
         self.assertEqual([shown[f"aigw_log_{name}"] for name in fields], [number + 1 for number in range(len(fields))])
 
+    def test_the_backlog(self) -> None:
+        """How much the database does not have yet is asked for at the moment of the scrape."""
+        self.assertEqual(self.value("aigw_log_backlog_bytes"), 512)
+
     def test_errors_and_refusals(self) -> None:
         """Errors are told apart by their code, and so are callers who were turned away."""
         self.meter.ended(End(Origin(bytes(16), "a", "g", "websocket"), Target("openai"), status=503, error_code=4011))
@@ -103,7 +107,9 @@ class MetricsTests(SynchronousTestCase):
 
     def test_two_gateways_in_one_process(self) -> None:
         """The counters of one gateway are not those of another."""
-        other = Metrics(Meter(["openai"]), LogStats(), Levels(lambda: 0, lambda: 0, lambda: True, lambda: True), "0")
+        other = Metrics(
+            Meter(["openai"]), LogStats(), Levels(lambda: 0, lambda: 0, lambda: True, lambda: True, lambda: 0), "0"
+        )
         self.exchange()
         self.assertNotIn('provider="openai"', other.render().decode())
 

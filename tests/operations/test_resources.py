@@ -38,7 +38,7 @@ class OperationsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.sink = Sink()
         self.draining = False
-        levels = Levels(lambda: 0, lambda: 0, lambda: True, lambda: True)
+        levels = Levels(lambda: 0, lambda: 0, lambda: True, lambda: True, lambda: 0)
         metrics = Metrics(Meter(["openai"]), LogStats(), levels, "0.1.0")
         root = Operations(Readiness(lambda: self.draining, self.sink), metrics)
         clock = Clock()
