@@ -39,6 +39,7 @@ from aigw.management.checks import Doctor
 from aigw.management.control_socket import AlreadyRunning, ControlSocket
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
+from aigw.management.spool_calls import SpoolCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.operations.meter import Meter
 from aigw.operations.metrics import Levels, Metrics
@@ -151,6 +152,7 @@ class Node:
         management = Management(
             TokenCalls(tokens, utc_ms),
             LogCalls(logs.list, logs.show),
+            SpoolCalls(logs.adopt),
             lambda: self._about(gateways),
             Doctor(
                 settings.data_path(),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aigw import __version__
-from aigw.cli import checks, logs, tokens
+from aigw.cli import checks, logs, spools, tokens
 from aigw.cli.completion import completion
 from aigw.cli.finding import DEFAULT_DATA_DIR
 
@@ -42,6 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
     add(verbs, "doctor", checks.doctor, "check ports, database, spool, clock and master key")
     _add_token_verbs(add, verbs.add_parser("token", help="make, list and revoke tokens").add_subparsers(required=True))
     _add_log_verbs(add, verbs.add_parser("logs", help="read logs").add_subparsers(required=True))
+    spool = verbs.add_parser("spool", help="take in logs from another machine's disk").add_subparsers(required=True)
+    text = "ship the logs of a spool from a disk that belonged to another gateway"
+    add(spool, "adopt", spools.adopt, text).add_argument(
+        "folder", metavar="DIR", help="its `spool` folder, or one in it"
+    )
     _add_chat(add(verbs, "chat", _chat, "talk to a model through the gateway's WebSocket"))
     completion_verb = add(verbs, "completion", completion(build_parser), "print a completion script for a shell")
     completion_verb.add_argument("shell", choices=("bash", "zsh"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
 from aigw.cli.finding import data_dir_of, read_settings
 from aigw.cli.output import OK, REFUSED, as_json, print_json, print_table
+from aigw.errors import ConfigurationError
 from aigw.management.control_client import ControlClient, NotRunning
 
 
@@ -22,12 +24,12 @@ def check_config(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """`aigw doctor`; without a running gateway it looks at what lies on the disk."""
+    """`aigw doctor`; without a running gateway it looks at whether one could run."""
     data_dir = data_dir_of(options)
     try:
         checks = ControlClient(data_dir).call("GET", "/v1/doctor")["checks"]
     except NotRunning as error:
-        checks = _checks_from_outside(data_dir, str(error).partition("\n")[0])
+        checks = _checks_from_outside(options, data_dir, str(error).partition("\n")[0])
     if as_json(options):
         for check in checks:
             print_json(check)
@@ -36,12 +38,17 @@ def doctor(options: argparse.Namespace) -> int:
     return OK if all(check["ok"] for check in checks) else REFUSED
 
 
-def _checks_from_outside(data_dir: Path, reason: str) -> list[dict[str, Any]]:
+def _checks_from_outside(options: argparse.Namespace, data_dir: Path, reason: str) -> list[dict[str, Any]]:
     import msgspec
 
-    from aigw.management.checks import Check, check_data_dir, check_master_key
+    from aigw.management.checks import Check, check_data_dir
+    from aigw.management.outside_checks import check_ports, outside_checks
 
-    found = [Check("gateway", False, reason), check_data_dir(data_dir)]
-    if data_dir.is_dir():
-        found.append(check_master_key(data_dir))
+    found = [Check("gateway", False, reason)]
+    try:
+        settings = read_settings(options)
+        found += [Check("settings", True, "well"), check_ports((*settings.listen, *settings.control))]
+    except ConfigurationError as error:
+        found.append(Check("settings", False, "; ".join(error.problems)))
+    found += [check_data_dir(data_dir), *outside_checks(data_dir, time.time_ns() // 1_000_000)]
     return [msgspec.to_builtins(check) for check in found]

@@ -56,6 +56,11 @@ def check_data_dir(data_dir: Path) -> Check:
     return Check("data folder", True, f"{data_dir}, {free_bytes >> 30} GiB free")
 
 
+def clock_problem(now_ms: int) -> str:
+    """Why a wall clock cannot be right; empty when it may be."""
+    return "it has never been set; logs would get wrong times" if now_ms < _NOT_BEFORE_MS else ""
+
+
 def check_master_key(data_dir: Path) -> Check:
     """Whether the key can be used."""
     problem = master_key_problem(data_dir)
@@ -122,9 +127,8 @@ class Doctor:
             ((version, theirs_ms),) = await self.database.query(_DATABASE_SQL)
         except StorageUnavailable:
             away = Check("database", False, "cannot be reached; logs are kept in the spool until it is back")
-            if now_ms < _NOT_BEFORE_MS:
-                return away, Check("clock", False, "it has never been set; logs would get wrong times")
-            return away, Check("clock", True, "set; to be compared with the database's when that is back")
+            wrong = clock_problem(now_ms)
+            return away, Check("clock", not wrong, wrong or "set; to be compared with the database's when that is back")
         apart_ms = abs(theirs_ms - now_ms)
         if apart_ms > _CLOCK_TOLERANCE_MS:
             clock = Check("clock", False, f"{apart_ms / 1000:.1f} s apart from the database's; set both by NTP")

@@ -45,7 +45,7 @@ class ControlClient:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, timeout_s: float | None = _TIMEOUT_S) -> Any:
         """
         Make one call.
 
@@ -53,6 +53,7 @@ class ControlClient:
             method: HTTP method.
             path: With its query.
             body: Something that JSON can hold; None for no body.
+            timeout_s: For what takes longer than any other call; None waits for ever.
         Returns:
             The answer's JSON.
         Raises:
@@ -62,7 +63,7 @@ class ControlClient:
         payload = None if body is None else json.dumps(body).encode()
         try:
             with SocketPath(self._data_dir) as place:
-                connection = _Connection(place.path)
+                connection = _Connection(place.path, timeout_s)
                 try:
                     # A body that is refused by its length is not read to its end, but it is answered.
                     with contextlib.suppress(BrokenPipeError):
@@ -86,8 +87,8 @@ class ControlClient:
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("aigw", timeout=_TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
+        super().__init__("aigw", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:

@@ -7,6 +7,7 @@ The internal API, spoken over the control socket by the `aigw` command.
 | GET /v1/doctor | the server's own checks |
 | GET /v1/logs?limit=&before= | newest logs first |
 | GET /v1/logs/{id} | one log with its bodies |
+| POST /v1/spools | takes in spools from a folder; how many |
 | GET /v1/tokens | all tokens, without their texts |
 | POST /v1/tokens | a new token, with its text |
 | DELETE /v1/tokens/{id} | the token, revoked |
@@ -32,6 +33,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from aigw.errors import StorageUnavailable
 from aigw.management.call import Call, Refused
 from aigw.management.log_calls import LogCalls
+from aigw.management.spool_calls import SpoolCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.serving.http import answer_json
 
@@ -47,13 +49,14 @@ class Management:
     What the internal API stands on.
 
     Attributes:
-        tokens, logs: See there.
+        tokens, logs, spools: See there.
         about: Who this process is, as something that JSON can hold.
         doctor: Runs the server's own checks.
     """
 
     tokens: TokenCalls
     logs: LogCalls
+    spools: SpoolCalls
     about: Callable[[], object]
     doctor: Callable[[], Awaitable[object]]
 
@@ -64,6 +67,7 @@ class Management:
             ("doctor",): {b"GET": self._doctor},
             ("logs",): {b"GET": self.logs.list},
             ("logs", "*"): {b"GET": self.logs.show},
+            ("spools",): {b"POST": self.spools.adopt},
             ("tokens",): {b"GET": self.tokens.list, b"POST": self.tokens.create},
             ("tokens", "*"): {b"DELETE": self.tokens.revoke},
         }

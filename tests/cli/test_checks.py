@@ -46,14 +46,25 @@ class DoctorTests(CommandTestCase):
         self.assertEqual(([check["ok"] for check in ran.objects()], ran.code), ([True, False], 1))
 
     async def test_nothing_runs(self) -> None:
-        """Without a gateway the doctor looks at what lies on the disk."""
+        """Without a gateway the doctor looks at whether one could run."""
         self.data_dir.mkdir(mode=0o700)
-        ran = await self.run_aigw("doctor", "--json")
+        free = {"AIGW_LISTEN": "tcp:0:interface=127.0.0.1", "AIGW_CONTROL": "tcp:0:interface=127.0.0.1"}
+        ran = await self.run_aigw("doctor", "--json", **free)
         found = {check["name"]: check for check in ran.objects()}
-        self.assertEqual(list(found), ["gateway", "data folder", "master key"])
+        names = ["gateway", "settings", "ports", "data folder", "spool", "clock", "master key"]
+        self.assertEqual(list(found), names)
+        self.assertEqual([name for name in names if not found[name]["ok"]], ["gateway", "master key"])
         self.assertIn("No gateway is running", found["gateway"]["text"])
-        self.assertTrue(found["data folder"]["ok"])
         self.assertEqual(ran.code, 1)
+
+    async def test_nothing_runs_and_the_settings_are_wrong(self) -> None:
+        """Mistakes in the settings are one finding among the others."""
+        self.data_dir.mkdir(mode=0o700)
+        ran = await self.run_aigw("doctor", "--json", AIGW_DRAIN_S="soon")
+        found = {check["name"]: check for check in ran.objects()}
+        self.assertIn("AIGW_DRAIN_S", found["settings"]["text"])
+        self.assertIn("spool", found)
+        self.assertNotIn("ports", found)
 
 
 class CommandTests(CommandTestCase):

@@ -12,11 +12,12 @@ from twisted.internet.threads import deferToThread
 
 from aigw.controls.token_file import TokenFile
 from aigw.controls.tokens import Tokens
-from aigw.errors import StorageUnavailable
+from aigw.errors import ConfigurationError, StorageUnavailable
 from aigw.management.control_client import ControlClient
 from aigw.management.control_socket import ControlSocket
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
+from aigw.management.spool_calls import SpoolCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.serving.http import Server
 from aigw.serving.limits import HttpLimits
@@ -39,6 +40,7 @@ class Control:
         logs: By id, newest first.
         database_away: Whether the logs cannot be reached.
         doctor: Gives the checks.
+        adopt: Takes in a folder of spools.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -48,9 +50,11 @@ class Control:
         self.logs: dict[bytes, dict[str, Any]] = {log_id: {"id": id_text(log_id)} for log_id in LOG_IDS}
         self.tokens = Tokens(TokenFile(data_dir / "tokens.json", execute), lambda: NOW_MS)
         self.doctor: Callable[[], Awaitable[object]] = self._healthy
+        self.adopt: Callable[[Path], Awaitable[int]] = self._no_spool
         management = Management(
             tokens=TokenCalls(self.tokens, lambda: NOW_MS),
             logs=LogCalls(self._list_logs, self._show_log),
+            spools=SpoolCalls(self._adopt),
             about=lambda: {"version": "0", "addresses": ["ws://127.0.0.1:1"]},
             doctor=self._run_doctor,
         )
@@ -63,6 +67,12 @@ class Control:
 
     def _run_doctor(self) -> Awaitable[object]:
         return self.doctor()
+
+    def _adopt(self, path: Path) -> Awaitable[int]:
+        return self.adopt(path)
+
+    async def _no_spool(self, path: Path) -> int:
+        raise ConfigurationError([f"{path} holds no spool"])
 
     async def _healthy(self) -> object:
         return [{"name": "ports", "ok": True, "text": "fine"}]
