@@ -126,7 +126,7 @@ class Node:
         self._undo.append(logs.close)
         logs.ship_to(database, ensure_partitions)
         tokens = self._open_tokens(database)
-        upstream = Upstream(reactor, wheel, settings.upstream, time.time)
+        upstream = Upstream(reactor, wheel, settings.upstream, time.time, settings.realtime)
         self._undo.append(upstream.close)
 
         making = CredentialParts(Outbound(upstream), time.time, time.monotonic)
@@ -135,7 +135,8 @@ class Node:
         deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
         meter = Meter([*MODULES, *settings.providers])
         parts = Parts(
-            upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange, wheel.schedule
+            *(upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange, wheel.schedule),
+            upstream.realtime,
         )
         dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
         gateways = Gateways(settings.gateway)

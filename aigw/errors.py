@@ -250,6 +250,18 @@ class ProviderQueueFull(ProviderFailed):
     code, status, text = 4027, 503, "Too many requests wait for a free connection to the provider"
 
 
+class UpgradeRefused(ProviderFailed):
+    """The provider gave another answer than a WebSocket."""
+
+    code, status, retryable, text = 4028, 502, False, "The provider refused the WebSocket"
+
+
+class SessionClosed(ProviderFailed):
+    """The provider closed a realtime session, and not because it was over."""
+
+    code, status, text = 4029, 502, "The provider closed the session"
+
+
 # Endings that only the log sees ---------------------------------------------------------------------------------------
 
 

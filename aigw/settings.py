@@ -22,7 +22,7 @@ from aigw.providers.table import ProviderTable
 from aigw.serving.limits import HttpLimits, SocketLimits
 from aigw.storage.dsn import read_dsn
 from aigw.storage.settings import DatabaseSettings, EmbeddedSettings
-from aigw.upstream.settings import UpstreamSettings
+from aigw.upstream.settings import RealtimeSettings, UpstreamSettings
 from aigw.values.gateway import Gateway
 from aigw.wire.http_routes import FrontSettings
 
@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pool: DatabaseSettings = DatabaseSettings()
     postgres: EmbeddedSettings = EmbeddedSettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    realtime: RealtimeSettings = RealtimeSettings()
     providers: dict[str, ProviderSettings] = {}
     gateway: tuple[Gateway, ...] = ()
 

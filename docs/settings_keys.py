@@ -28,6 +28,11 @@ TABLES = {
     "websocket": ("[websocket]", "WebSockets", "Bounds of every client's socket. None can be switched off."),
     "exchange": ("[exchange]", "Exchanges", "The clocks of a provider's answer, and how much of an answer is held."),
     "upstream": ("[upstream]", "Connections to providers", "Bounds of the connections that are kept to each vendor."),
+    "realtime": (
+        "[realtime]",
+        "Realtime sockets",
+        "Bounds of the sockets to vendors; those of the client's side are under ``[websocket]``. None can be switched off.",
+    ),
     "spool": ("[spool]", "Spool", "How records are made safe before PostgreSQL has them."),
     "shipper": ("[shipper]", "Shipper", "How records travel from the spool to PostgreSQL."),
     "pool": ("[pool]", "Connections to the database", "The same for a database of yours and for the embedded one."),

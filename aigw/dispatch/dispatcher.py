@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from aigw.dispatch.exchange import Exchange
 from aigw.dispatch.opening import Opening
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan, ProviderLookup, plan_step
+from aigw.dispatch.session import SessionClient, SessionExchange, plan_session
 from aigw.dispatch.settings import collect, metadata
-from aigw.errors import Drained, Draining, GatewayError
+from aigw.errors import Drained, Draining, GatewayError, NotFound
 from aigw.interfaces import IReply
 from aigw.values.ids import LogIds
 from aigw.values.record import TEXT_CHARS, Origin, Target
@@ -30,7 +32,8 @@ class Dispatcher:
         self._providers = providers
         self._ids = ids
         self._clocks = parts.settings.clocks()
-        self._running: set[Exchange] = set()
+        self._session_clocks = attrs.evolve(self._clocks, total_s=parts.settings.session_s)
+        self._running: set[Exchange | SessionExchange] = set()
         self._idle: list[Deferred[None]] = []
         self.draining = False
 
@@ -65,6 +68,33 @@ class Dispatcher:
             exchange.refuse(refusal, _target(opening))
         return exchange
 
+    def open_session(self, opening: Opening, offered: list[str], client: SessionClient) -> SessionExchange:
+        """
+        Begin a realtime session; as with `open`, whatever is wrong ends as an exchange, too.
+
+        Args:
+            opening: The authenticated upgrade, with one step.
+            offered: The client's subprotocols.
+            client: Told of the session; not before this has returned, unless the spool is full.
+        """
+        plan = None
+        refusal = opening.refusal or (Draining() if self.draining else None)
+        if self._parts.realtime is None:
+            refusal = NotFound("there are no realtime sockets here")
+        if refusal is None:
+            try:
+                (step,) = opening.steps
+                plan = plan_session(step, offered, self._providers, self._session_clocks, opening.gateway)
+            except GatewayError as error:
+                refusal = error
+        session = SessionExchange(self._parts, self._origin(opening), plan, client, self._forget)
+        self._running.add(session)
+        if refusal is None:
+            session.start()
+        else:
+            session.refuse(refusal, _target(opening))
+        return session
+
     def _origin(self, opening: Opening) -> Origin:
         kept = collect(opening.gateway, opening.settings)
         return Origin(
@@ -81,7 +111,7 @@ class Dispatcher:
             collect_payload=kept.payload,
         )
 
-    def _forget(self, exchange: Exchange) -> None:
+    def _forget(self, exchange: Exchange | SessionExchange) -> None:
         self._running.discard(exchange)
         if not self._running:
             waiting, self._idle = self._idle, []

@@ -8,9 +8,10 @@ from typing import Protocol
 import attrs
 
 from aigw.dispatch.settings import DispatchSettings
-from aigw.interfaces import ILogSink, IUpstream
+from aigw.errors import GatewayError
+from aigw.interfaces import ILogSink, IRealtimeUpstream, IUpstream
 from aigw.serving.wheel import Timer
-from aigw.values.record import End
+from aigw.values.record import End, Origin
 from aigw.values.usage import Usage
 
 
@@ -35,6 +36,8 @@ class Parts:
         meter: Counts.
         settings: Bounds.
         later: Calls back after seconds; what it returns has `cancel()`.
+        realtime: Opens WebSockets to providers; None where there are none.
+        turn_ended: Judges a realtime session after each of its turns; an error ends it.
     """
 
     upstream: IUpstream
@@ -44,3 +47,5 @@ class Parts:
     meter: Meter
     settings: DispatchSettings
     later: Callable[[float, Callable[[], None]], Timer]
+    realtime: IRealtimeUpstream | None = None
+    turn_ended: Callable[[Origin, Usage | None], GatewayError | None] = lambda _origin, _usage: None

@@ -30,6 +30,7 @@ class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(ge=0, description="Seconds that a provider may be silent within its answer; 0 is off.")
     ] = 120.0
     total_s: Annotated[float, Meta(ge=0, description="Seconds for a whole answer; 0 is off.")] = 3600.0
+    session_s: Annotated[float, Meta(ge=0, description="Seconds for a whole realtime session; 0 is off.")] = 7200.0
     response_bytes: Annotated[
         int, Meta(ge=1024, description="Length of an answer that is no stream; a longer one fails with code 4025.")
     ] = 33_554_432

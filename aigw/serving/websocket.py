@@ -75,7 +75,7 @@ class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[mis
     _emptied = 0
     _linger: Timer | None = None
 
-    def onConnect(self, request: object) -> str | None:
+    def onConnect(self, request: object) -> str | tuple[str | None, dict[str, str]] | None:
         """Select the subprotocol that the application chose out of the offered ones."""
         return cast("str | None", self.application.subprotocol)
 

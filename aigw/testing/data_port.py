@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -77,11 +78,12 @@ class MemoryDataPort:
         sockets, http, exchange, front: Bounds.
         providers: The operator's settings by slug.
         sink: Takes the records; by default one that writes in the next turn of `clock`.
+        clock: All time; by default one that the test steps. The reactor, for a port that listens.
+        upstream: Asks the providers; by default one that the test plays.
         scopes: Of the token.
 
     Attributes:
-        clock: All time.
-        upstream: Plays the providers, and the token endpoints.
+        clock, upstream: See above; the default one plays the providers, and the token endpoints.
         sink: Has the records.
         meter: Has counted.
         refused: Errors of the upgrades that were refused.
@@ -97,11 +99,12 @@ class MemoryDataPort:
         front: FrontSettings | None = None,
         providers: Mapping[str, ProviderSettings] | None = None,
         sink: MemoryLogSink | None = None,
-        clock: Clock | None = None,
+        clock: Any = None,
+        upstream: Any = None,
         scopes: Iterable[Scope] = ("run",),
     ) -> None:
-        self.clock = clock or Clock()
-        self.upstream = ScriptedUpstream()
+        self.clock: Any = clock or Clock()
+        self.upstream: Any = upstream or ScriptedUpstream()
         self.sink = sink or MemoryLogSink(self.clock)
         self.meter = CountingMeter()
         self.refused: list[GatewayError] = []
@@ -110,6 +113,7 @@ class MemoryDataPort:
             *(self.upstream, self.sink, flat_price, self.clock.seconds, self.meter),
             exchange or DispatchSettings(),
             wheel.schedule,
+            getattr(self.upstream, "realtime", None),
         )
         making = CredentialParts(Outbound(self.upstream), lambda: self.utc_ms() / 1000, self.clock.seconds)
         table = ProviderTable(providers, making)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import attrs
@@ -10,12 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from aigw.controls.authentication import SUBPROTOCOL_PREFIX
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.errors import (
     Draining,
     GatewayError,
-    MalformedRequest,
     MethodNotAllowed,
     NotFound,
     OriginRefused,
@@ -24,17 +21,14 @@ from aigw.errors import (
     UpgradeRequired,
 )
 from aigw.serving.http import GatewayRequest, refuse
-from aigw.serving.websocket import CLOSE_POLICY, GatewaySocketFactory
+from aigw.serving.websocket import GatewaySocketFactory
 from aigw.wire.address import Address, read_address
 from aigw.wire.cors import allow_origin, answer_preflight, check_origin, is_preflight
 from aigw.wire.entry import Door, Entry
+from aigw.wire.handshake import read_offered, select_subprotocol
 from aigw.wire.http_routes import HttpRoutes
+from aigw.wire.realtime import RealtimeSession, with_tokens
 from aigw.wire.universal import UniversalSession
-
-# Bytes that Autobahn's handshake parser takes for line ends.
-_LINE_ENDS = re.compile(rb"[\x0b\x0c\x1c\x1d\x1e\x85]")
-_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
-_SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @attrs.frozen
@@ -56,7 +50,7 @@ class DataPort:
     http: HttpRoutes
     sockets: GatewaySocketFactory
     refused: Callable[[GatewayError], None]
-    sessions: set[UniversalSession] = attrs.field(factory=set)
+    sessions: set[UniversalSession | RealtimeSession] = attrs.field(factory=set)
     _emptied: list[Deferred[None]] = attrs.field(factory=list)
 
     def resource(self) -> Resource:
@@ -99,18 +93,25 @@ class DataPort:
     def _upgrade(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
         if request.method != b"GET":
             raise MethodNotAllowed("a WebSocket begins with GET")
-        if address.provider:
-            raise NotFound()
-        offered = _offered(request)
+        offered = read_offered(request)
         check_origin(request, self.sockets.limits.allowed_origins)
-        entry = self.door.enter(request, address, offered)
+        if address.provider:
+            provider = self.http.providers.lookup(address.provider)
+            entry = self.door.enter(request, address, with_tokens(offered, address), provider.credentials)
+        else:
+            entry = self.door.enter(request, address, offered)
         if self.dispatcher.draining:
             raise Draining()
         if self.sockets.full:
             raise TooManyConnections()
-        return lambda: self._open(request, entry, offered)
+        return lambda: self._open(request, address, entry, offered)
 
-    def _open(self, request: GatewayRequest, entry: Entry, offered: list[str]) -> int:
+    def _open(self, request: GatewayRequest, address: Address, entry: Entry, offered: list[str]) -> int:
+        if address.provider:
+            realtime = RealtimeSession(request, self.sockets, entry, offered, self._gone)
+            self.sessions.add(realtime)
+            realtime.begin(self.dispatcher, address)
+            return NOT_DONE_YET
         session = UniversalSession(
             self.dispatcher, self.sockets.limits, entry, subprotocol=select_subprotocol(offered), gone=self._gone
         )
@@ -123,7 +124,7 @@ class DataPort:
         for session in list(self.sessions):
             session.drain()
 
-    def _gone(self, session: UniversalSession) -> None:
+    def _gone(self, session: UniversalSession | RealtimeSession) -> None:
         self.sessions.discard(session)
         if not self.sessions:
             waiting = list(self._emptied)
@@ -144,7 +145,7 @@ class DataPort:
         """Close the sessions that a revoked token opened."""
         for session in list(self.sessions):
             if session.caller.token_id == token_id:
-                session.close(CLOSE_POLICY, "the token was revoked")
+                session.revoke()
 
 
 class _Root(Resource):
@@ -170,39 +171,3 @@ class _Root(Resource):
 
 def _wants_upgrade(request: GatewayRequest) -> bool:
     return (request.getHeader(b"upgrade") or b"").strip().lower() == b"websocket"
-
-
-def _offered(request: GatewayRequest) -> list[str]:
-    """The subprotocols that the client offers, after a look at every header of the handshake."""
-    for name, values in request.requestHeaders.getAllRawHeaders():
-        if name.lower().startswith((b"sec-websocket-", b"origin", b"host", b"upgrade", b"connection")) and any(
-            _LINE_ENDS.search(value) for value in values
-        ):
-            raise MalformedRequest("a header of the handshake holds a forbidden byte")
-    if (request.getHeader(b"sec-websocket-version") or b"").strip() != b"13":
-        raise MalformedRequest("Sec-WebSocket-Version is not 13")
-    keys = request.requestHeaders.getRawHeaders(b"sec-websocket-key") or []
-    if len(keys) != 1 or not _KEY.fullmatch(keys[0].strip()):
-        raise MalformedRequest("a handshake has exactly one Sec-WebSocket-Key, of 16 bytes in base64")
-    connection = b",".join(request.requestHeaders.getRawHeaders(b"connection") or []).lower()
-    if b"upgrade" not in (token.strip() for token in connection.split(b",")):
-        raise MalformedRequest("the Connection header does not say `Upgrade`")
-    offered: list[str] = []
-    for value in request.requestHeaders.getRawHeaders(b"sec-websocket-protocol") or []:
-        offered += [text for text in (part.strip() for part in value.decode("latin-1").split(",")) if text]
-    if len(set(offered)) != len(offered) or not all(_SUBPROTOCOL.fullmatch(text) for text in offered):
-        raise MalformedRequest("Sec-WebSocket-Protocol is not a list of different tokens")
-    return offered
-
-
-def select_subprotocol(offered: list[str]) -> str | None:
-    """
-    The subprotocol to answer with: browsers fail a connection on which they offered some and none was selected.
-
-    Args:
-        offered: In the client's order.
-    Returns:
-        The first that is no secret, else the first; None when none was offered.
-    """
-    public = (text for text in offered if not text.startswith(SUBPROTOCOL_PREFIX) and "key." not in text)
-    return next(public, offered[0] if offered else None)

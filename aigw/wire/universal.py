@@ -15,7 +15,7 @@ from aigw.errors import ClientGone, DuplicateEventId, TooManyInFlight
 from aigw.interfaces import IReply
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import OutStream
-from aigw.serving.websocket import CLOSE_GOING_AWAY, GatewaySocket, ISocketApplication
+from aigw.serving.websocket import CLOSE_GOING_AWAY, CLOSE_POLICY, GatewaySocket, ISocketApplication
 from aigw.wire import messages
 from aigw.wire.entry import Entry
 from aigw.wire.envelope import read_message
@@ -172,6 +172,10 @@ class UniversalSession:
         """Close the connection."""
         if self._socket is not None:
             self._socket.close(code, reason)
+
+    def revoke(self) -> None:
+        """The token that opened the connection is good for nothing any more."""
+        self.close(CLOSE_POLICY, "the token was revoked")
 
     def left(self) -> None:
         """The client has left: so do its providers."""

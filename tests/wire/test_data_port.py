@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aigw.serving.limits import SocketLimits
 from aigw.testing.data_port import TOKEN, MemoryDataPort
 from aigw.values.gateway import Gateway
-from aigw.wire.data_port import select_subprotocol
+from aigw.wire.handshake import select_subprotocol
 
 CLOSED = Gateway(id="default")
 OPEN = Gateway(id="open", authentication=False)
