@@ -195,5 +195,6 @@ def _body(request: GatewayRequest) -> bytes:
 
 
 def _is_json(request: GatewayRequest) -> bool:
-    kind = (request.getHeader(b"content-type") or b"").partition(b";")[0].strip().lower()
+    """Whether the body is JSON; one that does not say what it is goes to the provider as that, too."""
+    kind = (request.getHeader(b"content-type") or b"json").partition(b";")[0].strip().lower()
     return bool(kind.endswith(b"json"))

@@ -408,6 +408,8 @@ class NativeTests(HttpCase):
         self.assertIsInstance(self.call.request.body, bytes)
         self.answered(body=b'"' + b"x" * 4_095 + b'"')
         self.assertNotIsInstance(self.call.request.body, bytes)
+        self.answered(content_type=None, body=b"{}")
+        self.assertIsInstance(self.call.request.body, bytes)
         self.answered(content_type="application/x-ndjson", body=b"{}")
         self.assertIsInstance(self.call.request.body, bytes)
 
