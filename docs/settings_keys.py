@@ -31,7 +31,7 @@ TABLES = {
     "realtime": (
         "[realtime]",
         "Realtime sockets",
-        "Bounds of the sockets to vendors; those of the client's side are under ``[websocket]``. None can be switched off.",
+        "Bounds of the sockets to vendors; those of clients are under ``[websocket]``. None can be switched off.",
     ),
     "spool": ("[spool]", "Spool", "How records are made safe before PostgreSQL has them."),
     "shipper": ("[shipper]", "Shipper", "How records travel from the spool to PostgreSQL."),
