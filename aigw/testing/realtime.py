@@ -87,7 +87,7 @@ class RealtimePeer(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's
 
     # Autobahn's hooks -------------------------------------------------------------------------------------------------
 
-    def onConnect(self, request: Any) -> str | None:
+    def onConnect(self, request: Any) -> str | Deferred[str] | None:
         """Agree, or refuse if the test wants it so."""
         self.path = self.http_request_uri
         self.headers = request.headers
@@ -97,6 +97,9 @@ class RealtimePeer(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's
         provider.check()
         if provider.refusal is not None:
             raise ConnectionDeny(provider.refusal[0], "Scripted")
+        if provider.thinks:
+            # Autobahn waits for it, and nobody will fire it.
+            return Deferred()
         return next((name for name in self.offered if name == provider.subprotocol), None)
 
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: object = None) -> None:
@@ -139,6 +142,11 @@ class RealtimePeer(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's
         self.gone = True
         self.factory.provider.lost(self)
 
+    def connectionMade(self) -> None:
+        """A connection is there; what comes of it will show."""
+        super().connectionMade()
+        self.factory.provider.connected(self)
+
 
 def echo(peer: RealtimePeer, payload: bytes, binary: bool) -> None:
     """Send back what came."""
@@ -167,6 +175,7 @@ class ScriptedRealtime:
         subprotocol: To choose where it is offered.
         refusal: Status, body and content type to refuse upgrades with; None agrees.
         keeps_messages: False counts them only.
+        thinks: True leaves upgrades without an answer.
     """
 
     def __init__(self, reactor: Any, tls: Any = None) -> None:
@@ -181,6 +190,7 @@ class ScriptedRealtime:
         self.subprotocol = ""
         self.refusal: tuple[int, bytes, str] | None = None
         self.keeps_messages = True
+        self.thinks = False
 
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
@@ -228,9 +238,12 @@ class ScriptedRealtime:
 
     # Told by the peers ------------------------------------------------------------------------------------------------
 
+    def connected(self, peer: RealtimePeer) -> None:
+        """A connection is there."""
+        self._lines.add(peer)
+
     def opened(self, peer: RealtimePeer) -> None:
         """A session is open."""
-        self._lines.add(peer)
         self.sessions.append(peer)
         self.check()
 

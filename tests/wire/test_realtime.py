@@ -239,16 +239,13 @@ class OpeningTests(RealtimeCase):
 
     async def test_client_leaves_while_the_provider_thinks(self) -> None:
         """A client that gives up before it has an answer leaves no connection behind, but its log."""
-        held = ScriptedRealtime(reactor)
-        await held.start()
-        self.provider.refusal = None
+        self.provider.thinks = True
         line = await self.raw("openai?model=m")
-        await self.until(lambda: bool(self.port.sink.begun))
+        await self.provider.when(lambda: bool(self.provider.asked))
         line.abortConnection()
         record = await self.record()
         self.assertEqual((record.error_code, record.session.closed_by), (4990, "client"))
-        await self.until(lambda: self.upstream.realtime.open_sockets == 0)
-        await held.close()
+        await self.provider.when(lambda: self.provider.asked[0].gone)
 
     async def raw(self, path: str, more: bytes = b"") -> Any:
         """A connection that has sent an upgrade, and something behind it."""
