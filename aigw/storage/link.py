@@ -190,6 +190,9 @@ class Link:
             error = self._translated(cast(BaseException, result.value))
             if isinstance(error, StorageUnavailable):
                 self.close(str(error))
+        elif not self.is_open:
+            # The answer came as the connection was closed, and its rows went with that.
+            error = StorageUnavailable(self.why)
         if answer.called:
             pass
         elif error is not None:
