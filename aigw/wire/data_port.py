@@ -11,7 +11,6 @@ from twisted.web.server import NOT_DONE_YET
 
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.errors import (
-    Draining,
     GatewayError,
     MethodNotAllowed,
     NotFound,
@@ -20,15 +19,19 @@ from aigw.errors import (
     Unauthorized,
     UpgradeRequired,
 )
-from aigw.serving.http import GatewayRequest, refuse
+from aigw.serving.http import GatewayRequest, answer_json, refuse
 from aigw.serving.websocket import GatewaySocketFactory
 from aigw.wire.address import Address, read_address
-from aigw.wire.cors import allow_origin, answer_preflight, check_origin, is_preflight
+from aigw.wire.cors import allow_origin, answer_preflight, check_origin
 from aigw.wire.entry import Door, Entry
 from aigw.wire.handshake import read_offered, select_subprotocol
 from aigw.wire.http_routes import HttpRoutes
 from aigw.wire.realtime import RealtimeSession, with_tokens
+from aigw.wire.routes import Route, route_of
 from aigw.wire.universal import UniversalSession
+
+# Judges a request by its head, and gives what serves it once its body is whole.
+_Admit = Callable[[GatewayRequest, Address], Callable[[], int]]
 
 
 @attrs.frozen
@@ -52,6 +55,18 @@ class DataPort:
     refused: Callable[[GatewayError], None]
     sessions: set[UniversalSession | RealtimeSession] = attrs.field(factory=set)
     _emptied: list[Deferred[None]] = attrs.field(factory=list)
+    _admitting: dict[Route, _Admit] = attrs.field(init=False, repr=False)
+
+    @_admitting.default
+    def _every_route(self) -> dict[Route, _Admit]:
+        return {
+            Route.PREFLIGHT: lambda request, _: lambda: answer_preflight(request),
+            Route.PROBE: lambda request, _: lambda: answer_json(request, 200, b""),
+            Route.UNIVERSAL: self.http.admit_universal,
+            Route.NATIVE: self.http.admit_native,
+            Route.UNIVERSAL_SOCKET: self._upgrade,
+            Route.REALTIME_SOCKET: self._upgrade,
+        }
 
     def resource(self) -> Resource:
         """The root of the port's HTTP server."""
@@ -65,15 +80,9 @@ class DataPort:
             GatewayError: Why it is not let in.
         """
         try:
-            if is_preflight(request):
-                check_origin(request, self.sockets.limits.allowed_origins)
-                request.serve = lambda: answer_preflight(request)
-                return
             address = read_address(request.uri)
-            if _wants_upgrade(request):
-                request.serve = self._upgrade(request, address)
-            else:
-                request.serve = self.http.admit(request, address)
+            check_origin(request, self.http.allowed_origins)
+            request.serve = self._admitting[route_of(request, address)](request, address)
         except GatewayError as error:
             self.refused(error)
             raise
@@ -94,14 +103,7 @@ class DataPort:
         if request.method != b"GET":
             raise MethodNotAllowed("a WebSocket begins with GET")
         offered = read_offered(request)
-        check_origin(request, self.sockets.limits.allowed_origins)
-        if address.provider:
-            provider = self.http.providers.lookup(address.provider)
-            entry = self.door.enter(request, address, with_tokens(offered, address), provider.credentials)
-        else:
-            entry = self.door.enter(request, address, offered)
-        if self.dispatcher.draining:
-            raise Draining()
+        entry = self.http.enter(request, address, with_tokens(offered, address) if address.provider else offered)
         if self.sockets.full:
             raise TooManyConnections()
         return lambda: self._open(request, address, entry, offered)
@@ -167,7 +169,3 @@ class _Root(Resource):
             self._port.refused(found)
             error = found
         return self._port.refuse(request, error or NotFound())
-
-
-def _wants_upgrade(request: GatewayRequest) -> bool:
-    return (request.getHeader(b"upgrade") or b"").strip().lower() == b"websocket"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import attrs
@@ -13,13 +13,13 @@ from twisted.web.server import NOT_DONE_YET
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.opening import Opening
 from aigw.dispatch.upload import Upload
-from aigw.errors import Draining, MethodNotAllowed, UpgradeRequired
+from aigw.errors import Draining, InvalidProvider, MethodNotAllowed, UpgradeRequired
 from aigw.providers.table import ProviderTable
-from aigw.serving.http import GatewayRequest, answer_json
+from aigw.serving.http import GatewayRequest
 from aigw.serving.wheel import Wheel
 from aigw.values.step import Headers, Step
 from aigw.wire.address import Address
-from aigw.wire.cors import METHODS, check_origin
+from aigw.wire.cors import METHODS
 from aigw.wire.entry import Door, Entry
 from aigw.wire.envelope import Envelope, read_steps
 from aigw.wire.http_reply import HttpReply
@@ -80,42 +80,26 @@ class HttpRoutes:
 
     # By the head, before the body is read ---------------------------------------------------------------------------
 
-    def admit(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
-        """
-        Judge a request by its head.
+    # Each of these returns what serves the request when its body is held and whole; they raise a `GatewayError` for one
+    # that is not let in.
 
-        Args:
-            request: With its head complete.
-            address: Its target, taken apart.
-        Returns:
-            What serves the request when its body is held and whole.
-        Raises:
-            GatewayError: Why it is not let in.
-        """
-        check_origin(request, self.allowed_origins)
-        if not address.provider:
-            return self._admit_universal(request, address)
-        if request.method == b"HEAD" and not address.endpoint:
-            # A coding agent looks this way whether there is a server at all, without any credential.
-            return lambda: answer_json(request, 200, b"")
-        return self._admit_native(request, address)
-
-    def _admit_universal(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+    def admit_universal(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+        """Judge a request for the universal endpoint."""
         if request.method == b"GET":
             raise UpgradeRequired()
         if request.method != b"POST":
             raise MethodNotAllowed("the universal endpoint takes POST, and GET for a WebSocket")
-        entry = self._enter(request, address, ())
+        entry = self.enter(request, address)
         request.body_limit = self.settings.request_body_bytes
         return lambda: self._serve_universal(request, entry)
 
-    def _admit_native(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+    def admit_native(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+        """Judge a request for a provider's own API."""
         method = request.method
         if method in _NOT_ASKED or not (method.isalpha() and method.isupper()):
             request.setHeader(b"allow", METHODS)
             raise MethodNotAllowed("a provider is not asked with it")
-        provider = self.providers.lookup(address.provider)
-        entry = self._enter(request, address, provider.credentials)
+        entry = self.enter(request, address)
         limit = self.settings.request_body_bytes
         length = request.declared_bytes
         if _is_json(request) and (length is None or length <= limit):
@@ -124,8 +108,27 @@ class HttpRoutes:
             self._pass_through(request, entry, address, length)
         return lambda: self._serve_native(request, entry, address)
 
-    def _enter(self, request: GatewayRequest, address: Address, positions: tuple[bytes, ...]) -> Entry:
-        entry = self.door.enter(request, address, (), positions)
+    def enter(self, request: GatewayRequest, address: Address, offered: Sequence[str] = ()) -> Entry:
+        """
+        Stages 1 and 2, for every route that leads to a provider.
+
+        Args:
+            request: With its head complete.
+            address: Of the request.
+            offered: Subprotocols, which may hold a token.
+        Raises:
+            GatewayError: The request is not let in. Who may not call is not told either which providers there are.
+        """
+        unknown: InvalidProvider | None = None
+        positions: tuple[bytes, ...] = ()
+        if address.provider:
+            try:
+                positions = self.providers.lookup(address.provider).credentials
+            except InvalidProvider as error:
+                unknown = error
+        entry = self.door.enter(request, address, offered, positions)
+        if unknown is not None:
+            raise unknown
         if self.dispatcher.draining:
             raise Draining()
         return entry
