@@ -50,6 +50,7 @@ lint: $(VENV)/.ready-dev ## check style, types and the direction of imports
 
 docs: $(VENV)/.ready-docs ## build the documentation into docs/_build/html
 	$(VENV_PYTHON) docs/settings_keys.py
+	$(VENV_PYTHON) docs/error_codes.py
 	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 crash: $(VENV)/.ready-test ## kill -9 the gateway under load and count what was lost (KILLS, DB, DISK, SEED)

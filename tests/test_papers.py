@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,22 @@ class StagesTests(SynchronousTestCase):
         self.assertEqual(self.listed(page), code)
         names = [name.replace("the ", "").replace("-", " ").replace(" ", "_").upper() for _, name, _ in code]
         self.assertEqual([(stage.value, stage.name) for stage in stages.Stage], list(enumerate(names, 1)))
+
+
+class ErrorsTests(SynchronousTestCase):
+    """`docs/errors.rst` is made from `aigw/errors.py`."""
+
+    def setUp(self) -> None:
+        self.page = (DOCS / "errors.rst").read_text()
+
+    def test_page_is_up_to_date(self) -> None:
+        """Whoever adds or changes an error finds it on the page: `python docs/error_codes.py` writes it there."""
+        self.assertEqual(self.page, runpy.run_path(str(DOCS / "error_codes.py"))["page"]())
+
+    def test_example(self) -> None:
+        """The error that the page shows is what that error looks like."""
+        (shown,) = re.findall(r"\.\. code-block:: json\n\n((?:    .*\n|\n)+)", self.page)
+        self.assertEqual(json.loads(error_body(errors.Unauthorized())), json.loads(shown))
 
 
 class ProtocolTests(SynchronousTestCase):
