@@ -14,6 +14,8 @@ FLOOR := 700
 # What to run, and with which options of trial: `make test TESTS=tests.logs FLOOR=0`.
 TESTS ?= tests
 TRIAL_OPTIONS ?=
+# Trial's workers, none of them for `JOBS= TRIAL_OPTIONS=--debug`. Each has ports, folders and a PostgreSQL of its own, so tests of two workers never meet.
+JOBS ?= 2
 TEST_LOG := build/test.log
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
@@ -39,7 +41,7 @@ run: $(VENV)/.ready-run ## start the gateway, with its own PostgreSQL, in ./aigw
 
 test: $(VENV)/.ready-test $(NODE_MODULES) ## run every test (one room: TESTS=tests.logs FLOOR=0)
 	@mkdir -p $(dir $(TEST_LOG))
-	@$(VENV_PYTHON) -u -m twisted.trial $(TRIAL_OPTIONS) $(TESTS) 2>&1 | tee $(TEST_LOG)
+	@$(VENV_PYTHON) -u -m twisted.trial $(if $(JOBS),--jobs $(JOBS)) $(TRIAL_OPTIONS) $(TESTS) 2>&1 | tee $(TEST_LOG)
 	@$(VENV_PYTHON) -m tests.tally $(TEST_LOG) --floor $(FLOOR) $(if $(CI),--no-skips)
 
 lint: $(VENV)/.ready-dev ## check style, types and the direction of imports

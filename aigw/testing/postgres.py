@@ -19,6 +19,7 @@ from aigw.storage.database import Database
 from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.link import Link
 from aigw.storage.settings import DatabaseSettings
+from aigw.testing.elsewhere import elsewhere
 
 START_S = 60.0
 # The last few databases are kept, for a test may use several; older ones would only fill the disk.
@@ -29,6 +30,8 @@ class _Server:
     """The process behind all databases of this test run."""
 
     def __init__(self) -> None:
+        # Made by the tests' own process, so that it outlives the server.
+        elsewhere()
         # trial has changed the working directory, so a path relative to that is no longer one.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path)}
         self.process = subprocess.Popen(

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from aigw.storage.database import Database
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.settings import DatabaseSettings, EmbeddedSettings
+from aigw.testing.elsewhere import elsewhere
 
 BINDIR = "AIGW_TEST_PG_BINDIR"
 
@@ -45,7 +46,7 @@ async def _serve(reactor: Any) -> None:
     folder = tempfile.mkdtemp(prefix="aigw-test-")
     os.chmod(folder, 0o711)  # noqa: S103 - the database's own folder in it is 0700
     bindir = os.environ.get(BINDIR, "")
-    settings = EmbeddedSettings(bindir=bindir, connections=100, sync=False)
+    settings = EmbeddedSettings(bindir=bindir, connections=100, elsewhere=elsewhere(), sync=False)
     server = EmbeddedPostgres(reactor, Path(folder), settings)
     try:
         dsn = await server.start()

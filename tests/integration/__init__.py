@@ -20,6 +20,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, readBody
 
 from aigw.storage.postmaster import end_processes
+from aigw.testing.elsewhere import elsewhere
 from aigw.testing.gateway import GatewayProcess
 from aigw.testing.postgres import fresh_database
 from aigw.testing.provider import ScriptedProvider
@@ -50,6 +51,7 @@ class IntegrationTestCase(TestCase):
         dsn: Of its database; empty where the gateway brings its own.
         config: Content of its settings file.
         options: More of its command line.
+        environ: More of its environment.
     """
 
     timeout = 120
@@ -67,12 +69,13 @@ class IntegrationTestCase(TestCase):
         self.dsn = "" if self.embedded else await fresh_database(reactor)
         self.config = ""
         self.options: list[str] = []
+        self.environ = {"AIGW_POSTGRES_ELSEWHERE": elsewhere(), "AIGW_POSTGRES_SYNC": "false"} if self.embedded else {}
         self._token = ""
 
     async def start(self) -> GatewayProcess:
         """Start a gateway on the data folder; it keeps the first start's token."""
         options = [*self.options, *(["--database", self.dsn] if self.dsn else [])]
-        gateway = GatewayProcess.spawn(self.reactor, self.data_dir, options, self.config)
+        gateway = GatewayProcess.spawn(self.reactor, self.data_dir, options, self.config, self.environ)
         self.addCleanup(self._end, gateway)
         await gateway.ready()
         self._token = gateway.token = gateway.token or self._token

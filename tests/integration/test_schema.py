@@ -74,7 +74,7 @@ class EmbeddedSchemaTests(IntegrationTestCase):
         gateway = await self.start()
         await deferToThread(execute, f"host={self.home} dbname=aigw user=aigw", NEWER)
         self.assertEqual(await gateway.stop(), 0)
-        again = GatewayProcess.spawn(self.reactor, self.data_dir)
+        again = GatewayProcess.spawn(self.reactor, self.data_dir, environ=self.environ)
         self.addCleanup(self._end, again)
         self.assertEqual(await again.ended(), 1)
         self.assertRegex(again.output, r"(?m)^aigateway: .*from_the_future.*newer release")

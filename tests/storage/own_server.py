@@ -18,12 +18,13 @@ from twisted.trial.unittest import TestCase
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.postmaster import processes_of
 from aigw.storage.settings import EmbeddedSettings
+from aigw.testing.elsewhere import elsewhere
 
 
 def settings(**changes: Any) -> EmbeddedSettings:
     """Settings that do not wait for a disk."""
     bindir = os.environ.get("AIGW_TEST_PG_BINDIR", "")
-    return EmbeddedSettings(**{"bindir": bindir, "sync": False, "stop_s": 2.0} | changes)
+    return EmbeddedSettings(**{"bindir": bindir, "sync": False, "stop_s": 2.0, "elsewhere": elsewhere()} | changes)
 
 
 class OwnServerTestCase(TestCase):

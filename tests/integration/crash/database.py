@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.postmaster import end_processes, processes_of
 from aigw.storage.settings import EmbeddedSettings
+from aigw.testing.elsewhere import elsewhere
 
 REACH_S = 60.0
 LOOK_S = 0.2
@@ -41,7 +42,7 @@ class StormDatabase:
         self._random = random
         self._cluster = folder / "postgres" / "data"
         # A killed server loses nothing that it has handed to the kernel; only a killed machine would.
-        self._server = EmbeddedPostgres(reactor, folder, EmbeddedSettings(sync=False))
+        self._server = EmbeddedPostgres(reactor, folder, EmbeddedSettings(elsewhere=elsewhere(), sync=False))
         self._runs = False
 
     async def up(self) -> None:
