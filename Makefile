@@ -14,7 +14,8 @@ FLOOR := 700
 # What to run, and with which options of trial: `make test TESTS=tests.logs FLOOR=0`.
 TESTS ?= tests
 TRIAL_OPTIONS ?=
-# Trial's workers, none of them for `JOBS= TRIAL_OPTIONS=--debug`. Each has ports, folders and a PostgreSQL of its own, so tests of two workers never meet.
+# Trial's workers; none of them for `JOBS= TRIAL_OPTIONS=--debug`. Each has ports, folders and a PostgreSQL of its own,
+# so tests of two workers never meet.
 JOBS ?= 2
 TEST_LOG := build/test.log
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
