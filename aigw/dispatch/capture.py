@@ -28,12 +28,6 @@ class Capture:
             self._chunks.append(part)
             self._kept += len(part)
 
-    def restart(self) -> None:
-        """Forget all: another attempt begins."""
-        self.total_bytes = 0
-        self._kept = 0
-        self._chunks.clear()
-
     @property
     def cut(self) -> bool:
         """Whether there was more than is kept."""

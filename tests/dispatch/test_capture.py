@@ -20,11 +20,3 @@ class CaptureTests(SynchronousTestCase):
             capture.add(chunk)
         self.assertEqual(capture.body(), whole[:limit_bytes])
         self.assertEqual((capture.total_bytes, capture.cut), (len(whole), len(whole) > limit_bytes))
-
-    def test_restart(self) -> None:
-        """What a failed step said is forgotten when the next one answers."""
-        capture = Capture(4)
-        capture.add(b"wrong answer")
-        capture.restart()
-        capture.add(b"ok")
-        self.assertEqual((capture.body(), capture.total_bytes, capture.cut), (b"ok", 2, False))
