@@ -42,6 +42,7 @@ class Outcome:
         head: None when no answer began.
         body: The whole answer, for a reply that wants it whole, else empty.
         tail: Bytes of a stream from its end mark on, for a reply that holds the end back.
+        whole: Whether the provider's answer came to its end; a stream may have ended by saying that it failed.
     """
 
     log_id: str
@@ -50,3 +51,4 @@ class Outcome:
     head: AnswerHead | None
     body: bytes = b""
     tail: bytes = b""
+    whole: bool = False

@@ -256,7 +256,7 @@ class Exchange:
         self._parts.meter.ended(record)
         outcome = Outcome(self.log_id, self._step, error, None)
         if reading is not None:
-            outcome = Outcome(self.log_id, self._step, error, reading.head, reading.body, reading.tail())
+            outcome = Outcome(self.log_id, self._step, error, reading.head, reading.body, reading.tail(), reading.whole)
         # While the record is being made safe, what nobody gets takes no room.
         self._reading = None
         self._parts.sink.end(record, lambda: self._finish(outcome))

@@ -8,9 +8,12 @@ from aigw.dispatch.answer import AnswerHead
 from aigw.dispatch.capture import Capture
 from aigw.dispatch.plan import EventParser, Reader
 from aigw.dispatch.settings import DispatchSettings
-from aigw.errors import ProviderFailed, ResponseTooLarge, TruncatedStream
+from aigw.errors import GatewayError, InvalidAnswer, ProviderFailed, ResponseTooLarge, TruncatedStream
 from aigw.interfaces import IReply
 from aigw.values.step import Headers
+
+# A coding that is not known here.
+_OTHER = "other"
 
 
 class Reading:
@@ -27,9 +30,11 @@ class Reading:
         capture: What the log keeps of the answer.
         held_back: Whether nothing of the answer reaches the client before it is whole.
         body: The whole answer, once it is complete and was held.
+        whole: Whether the answer has come to its end, also when it says of itself that it failed.
     """
 
     __slots__ = (
+        "_coding",
         "_decoder",
         "_event_bytes",
         "_events",
@@ -44,6 +49,7 @@ class Reading:
         "capture",
         "head",
         "held_back",
+        "whole",
     )
 
     def __init__(self, reader: Reader, reply: IReply, settings: DispatchSettings) -> None:
@@ -51,10 +57,13 @@ class Reading:
         self.capture = Capture(settings.log_body_bytes)
         self.held_back = False
         self.body = b""
+        self.whole = False
         self._reader = reader
         self._reply = reply
         self._response_bytes = settings.response_bytes
         self._event_bytes = settings.event_bytes
+        # Of an answer that passes as it is; a name that nobody knows is one, too.
+        self._coding = ""
         self._decoder: ContentDecoder | None = None
         self._events: EventParser | None = None
         self._held: list[bytes] = []
@@ -79,9 +88,12 @@ class Reading:
         """
         if self._reply.wants_whole:
             headers = self._decode(headers)
+        else:
+            self._coding = _coding(headers)
         content_type = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
         self._reader.head(headers)
-        self._events = self._reader.parser(content_type, self._event_bytes)
+        # What passes in a coding cannot be read along; its beginning is read at the end.
+        self._events = None if self._coding else self._reader.parser(content_type, self._event_bytes)
         streaming = self._events is not None
         # Without an end mark of its own a stream ends with its framing, and nothing of it is held.
         self._holds_end = self._reply.holds_end and not self._reader.terminal
@@ -144,16 +156,37 @@ class Reading:
             self._last_event(self._events)
             if not self._reader.terminal:
                 raise TruncatedStream()
+            self.whole = True
             if self._reader.error:
                 raise ProviderFailed("it reported an error within its stream")
+            return
+        self.whole = True
+        if self._coding:
+            self._read_copy()
             return
         body = b"".join(self._held)
         self._reader.body(body or self.capture.body())
         # A body that ends with its connection may be cut anywhere.
         if body and not self._reader.terminal and self._promises_json and not is_json(body):
+            self.whole = False
             raise TruncatedStream()
         self.body = body
         self._held.clear()
+
+    def _read_copy(self) -> None:
+        """Look for usage in what is kept of an answer that passed in a coding; that it cannot be read harms nobody."""
+        head = self.head
+        if self._coding == _OTHER:
+            return
+        try:
+            plain = ContentDecoder(self._coding, self._response_bytes).feed(self.capture.body())
+            parser = self._reader.parser(head.content_type if head else "", self._event_bytes)
+            for event in parser.feed(plain) if parser is not None else ():
+                self._reader.event(event)
+        except GatewayError:
+            return
+        if parser is None:
+            self._reader.body(plain)
 
     @property
     def _promises_json(self) -> bool:
@@ -171,3 +204,10 @@ class Reading:
     def tail(self) -> bytes:
         """The stream from its end mark on, for a reply that holds the end back."""
         return b"".join(self._tail)
+
+
+def _coding(headers: Headers) -> str:
+    try:
+        return coding_of(headers)
+    except InvalidAnswer:
+        return _OTHER

@@ -149,7 +149,7 @@ class HttpReply:
             if not self._begun and outcome.error is not None:
                 self._own_headers(outcome.log_id, outcome.step, "MISS")
                 refuse(self._request, outcome.error)
-            elif outcome.error is not None and not outcome.tail:
+            elif outcome.error is not None and not (outcome.whole or outcome.tail):
                 self._cut()
             else:
                 # Also when the stream says of itself that it failed: its own words end it.

@@ -167,6 +167,16 @@ class BreakTests(ReplyCase):
         self.assertIn(b"data: %b\n\n" % error, self.answer(client).body)
         self.assertFalse(self.port.sink.ended[0].success)
 
+    def test_error_in_a_stream_without_an_end_mark(self) -> None:
+        """A stream of a vendor that marks no end, and reports an error, ends as the vendor ended it."""
+        link, client = self.begin(path="/v1/local/open/fal/fal-ai/flux/stream")
+        self.call.head(headers=EVENT_STREAM)
+        self.call.events(b'{"error": {"message": "out of memory"}}')
+        self.call.complete()
+        link.settle()
+        self.assertEqual((self.answer(client).whole, client.lost), (True, False))
+        self.assertFalse(self.port.sink.ended[0].success)
+
     def test_client_leaves(self) -> None:
         """A client that leaves stops its provider, before and within the answer, and the record says so."""
         for begun in (False, True):
@@ -338,6 +348,27 @@ class CodingTests(ReplyCase):
         answer = self.answer(client)
         self.assertEqual((answer.body, answer.header("content-encoding")), (coded, "gzip"))
         self.assertTrue(self.port.sink.ended[0].success)
+
+    def test_compressed_stream(self) -> None:
+        """A compressed stream passes to its end as well: that it cannot be read along is no reason to cut it."""
+        link, client = self.begin()
+        coded = gzip.compress(b"data: %b\n\n%b" % (PIECE, DONE))
+        self.call.answer(coded, headers=(*EVENT_STREAM, (b"content-encoding", b"gzip")))
+        link.settle()
+        answer = self.answer(client)
+        self.assertEqual((answer.body, answer.whole, client.lost), (coded, True, False))
+        self.assertTrue(self.port.sink.ended[0].success)
+
+    def test_usage_of_a_compressed_stream(self) -> None:
+        """What it counts is in the log all the same; a coding that nobody knows passes, too."""
+        usage = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+        for name, coded, tokens in ((b"gzip", gzip.compress(usage + DONE), (1, 2)), (b"br", b"\x8b\x01", None)):
+            link, client = self.begin()
+            self.call.answer(coded, headers=(*EVENT_STREAM, (b"content-encoding", name)))
+            link.settle()
+            self.assertEqual((self.answer(client).body, self.answer(client).whole), (coded, True))
+            found = self.port.sink.ended[-1].usage
+            self.assertEqual(found and (found.tokens_in, found.tokens_out), tokens)
 
     def test_usage(self) -> None:
         """The record of a plain answer has its usage and its price."""
