@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
@@ -42,6 +42,9 @@ class Upload:
         self._done: Deferred[None] | None = None
         self._finished = False
         self._dropped = False
+        self._is_lost = False
+        # Whether the provider takes no more for now.
+        self._is_full = False
 
     # From the client ------------------------------------------------------------------------------------------------
 
@@ -67,7 +70,8 @@ class Upload:
     def lost(self) -> None:
         """The client left in the middle: the provider must not take what came for the whole."""
         if not self._finished and not self._dropped:
-            self._dropped = True
+            self._dropped = self._is_lost = True
+            self._early.clear()
             done, self._done = self._done, None
             if done is not None:
                 done.errback(ClientGone())
@@ -80,7 +84,9 @@ class Upload:
     # From the provider's side ---------------------------------------------------------------------------------------
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Give what has come, then the rest as it comes."""
+        """Give what has come, then the rest as it comes; `ClientGone` when the client leaves before its end."""
+        if self._is_lost:
+            return fail(ClientGone())
         self._consumer = consumer
         done: Deferred[None] = Deferred(lambda _: self.stopProducing())
         self._done = done
@@ -89,17 +95,19 @@ class Upload:
             consumer.write(chunk)
         if self._finished:
             self._settle()
-        elif self._early_bytes >= EARLY_BYTES:
+        elif self._early_bytes >= EARLY_BYTES and not self._is_full:
             self._resume()
         return done
 
     def pauseProducing(self) -> None:
         """The provider takes no more for now."""
+        self._is_full = True
         if not self._finished and not self._dropped:
             self._pause()
 
     def resumeProducing(self) -> None:
         """The provider takes more."""
+        self._is_full = False
         if not self._finished and not self._dropped:
             self._resume()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from http.client import HTTPConnection
 from typing import Any
 
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -302,3 +304,37 @@ class RoomTests(ServerCase):
             link, _ = self.connect(data)
             link.vanish()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class LingerTests(TestCase):
+    """Clients that are still sending when they are answered, over real sockets."""
+
+    timeout = 20
+
+    async def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.server = Server(Echo(), self.reactor, Wheel(self.reactor), HttpLimits(body_bytes=10), admit)
+        self.listening = self.reactor.listenTCP(0, self.server, interface="127.0.0.1")
+
+    async def tearDown(self) -> None:
+        await self.listening.stopListening()
+        while self.server.channels:
+            await deferLater(self.reactor, 0.01)
+
+    def ask(self, path: str) -> tuple[int, bytes]:
+        """Send a large body to its last byte, and only then look for an answer; blocks."""
+        connection = HTTPConnection("127.0.0.1", self.listening.getHost().port, timeout=10)
+        try:
+            connection.request("POST", path, bytes(20_000_000))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    async def test_answer_is_read(self) -> None:
+        """A program that sends all of its body before it reads gets the refusal, and no broken connection."""
+        for path, expected in (("/secret", 401), ("/", 413)):
+            status, body = await deferToThread(self.ask, path)
+            self.assertEqual((status, json.loads(body)["httpCode"]), (expected, expected))
