@@ -82,8 +82,8 @@ class SessionLog:
     def __init__(self, parts: Parts, origin: Origin) -> None:
         self._parts = parts
         self._opened_at = parts.monotonic()
-        limit = parts.settings.log_body_bytes if origin.collect_payload else 0
         self._origin = origin
+        limit = parts.settings.log_body_bytes
         self._lines = {side: Lines(side, limit) for side in ("client", "provider")}
         self._bytes = {"client": 0, "provider": 0}
         self._messages = {"client": 0, "provider": 0}

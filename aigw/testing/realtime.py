@@ -87,7 +87,7 @@ class RealtimePeer(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's
 
     # Autobahn's hooks -------------------------------------------------------------------------------------------------
 
-    def onConnect(self, request: Any) -> str | Deferred[str] | None:
+    def onConnect(self, request: Any) -> str | Deferred[str | None] | None:
         """Agree, or refuse if the test wants it so."""
         self.path = self.http_request_uri
         self.headers = request.headers
@@ -98,8 +98,10 @@ class RealtimePeer(WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's
         if provider.refusal is not None:
             raise ConnectionDeny(provider.refusal[0], "Scripted")
         if provider.thinks:
-            # Autobahn waits for it, and nobody will fire it.
-            return Deferred()
+            thought: Deferred[str | None] = Deferred()
+            provider.thoughts.append(thought)
+            provider.check()
+            return thought
         return next((name for name in self.offered if name == provider.subprotocol), None)
 
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: object = None) -> None:
@@ -176,6 +178,7 @@ class ScriptedRealtime:
         refusal: Status, body and content type to refuse upgrades with; None agrees.
         keeps_messages: False counts them only.
         thinks: True leaves upgrades without an answer.
+        thoughts: For each of those, what makes it be answered when it fires with a subprotocol or None.
     """
 
     def __init__(self, reactor: Any, tls: Any = None) -> None:
@@ -191,6 +194,7 @@ class ScriptedRealtime:
         self.refusal: tuple[int, bytes, str] | None = None
         self.keeps_messages = True
         self.thinks = False
+        self.thoughts: list[Deferred[str | None]] = []
 
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""

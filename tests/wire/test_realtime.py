@@ -323,6 +323,24 @@ class TalkingTests(RealtimeCase):
         self.assertEqual(await pong, b"ping")
         self.assertEqual((peer.pings, peer.received), ([], []))
 
+    async def test_pings_of_a_client_that_does_not_read(self) -> None:
+        """Pongs do not pile up for a client that pings and reads nothing: it gets the last one when it reads again."""
+        client, peer = await self.session()
+        client.keeps_messages = False
+        pongs: list[bytes] = []
+        client.onPong = pongs.append
+        client.transport.pauseProducing()
+        flood = Flood(peer, 20_000_000)
+        await flood.settled()
+        for number in range(200):
+            client.sendPing(b"%d" % number)
+        client.say("after the pings")
+        await self.provider.when(lambda: bool(peer.received))
+        client.transport.resumeProducing()
+        await client.when(lambda: client.received_bytes == 20_000_000)
+        await self.until(lambda: bool(pongs))
+        self.assertEqual(pongs, [b"199"])
+
     async def test_slow_provider_holds_the_client(self) -> None:
         """What a provider does not read stays with the client."""
         self.provider.keeps_messages = False
@@ -514,6 +532,19 @@ class BoundTests(RealtimeCase):
         await self.session()
         await self.session()
         self.assertEqual(self.error(await self.connect()), (503, 4007))
+
+    async def test_sockets_that_are_not_open_yet(self) -> None:
+        """Clients that wait for their providers at the same time do not get past the bound together."""
+        self.provider.thinks = True
+        waiting = [self.connect() for _ in range(3)]
+        answers = [Deferred.fromCoroutine(one) for one in waiting]
+        await self.provider.when(lambda: len(self.provider.thoughts) == 3)
+        for agreed in self.provider.thoughts:
+            agreed.callback(None)
+        clients = [await answer for answer in answers]
+        self.assertEqual(sorted(client.status for client in clients), [101, 101, 503])
+        await self.until(lambda: bool(self.port.sink.ended))
+        self.assertEqual((self.port.sink.ended[0].status, self.port.sink.ended[0].error_code), (503, 4007))
 
 
 class LogTests(RealtimeCase):
