@@ -27,6 +27,9 @@ from aigw.wire.http_reply import HttpReply
 # CONNECT asks for a tunnel, and TRACE for the request's own headers, which hold keys.
 _NOT_ASKED = frozenset((b"CONNECT", b"TRACE"))
 
+# Where vendors keep their keys: whoever may call is told that a slug is wrong, wherever the token stands.
+_KEYS = (b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"xi-api-key")
+
 
 class FrontSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the HTTP routes treat bodies and streams."""
@@ -125,7 +128,7 @@ class HttpRoutes:
             try:
                 positions = self.providers.lookup(address.provider).credentials
             except InvalidProvider as error:
-                unknown = error
+                unknown, positions = error, _KEYS
         entry = self.door.enter(request, address, offered, positions)
         if unknown is not None:
             raise unknown
