@@ -33,6 +33,8 @@ def answer_json(request: Request, status: int, body: bytes) -> int:
         `NOT_DONE_YET`, so that a `render` method can return the call.
     """
     request.setResponseCode(status)
+    # twisted.web's name and release are nobody's business.
+    request.responseHeaders.removeHeader(b"server")
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"content-length", b"%d" % len(body))
     request.setHeader(b"cache-control", b"no-store")

@@ -86,6 +86,7 @@ class ServerCase(SynchronousTestCase):
         self.assertEqual((found, body["internalCode"]), (status, code), data[:60])
         self.assertTrue(client.lost)
         self.assertNotIn(b"100 Continue", client.received)
+        self.assertNotIn(b"TwistedWeb", client.received)
         self.assertEqual((self.root.rendered, self.server.channels), (0, set()))
         link.settle()
         return client
