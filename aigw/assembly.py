@@ -260,7 +260,10 @@ class Node:
         Returns:
             Its text; empty when there are tokens, or nobody would read it.
         """
-        if tokens.all() or _is_null(1):
+        if tokens.all():
+            return ""
+        if _is_null(1):
+            self._log.warn("There is no token yet, and nobody to show one to; make one: aigw token create")
             return ""
         try:
             await self._known_tokens(database)

@@ -21,7 +21,10 @@ from aigw.assembly import Node
 from aigw.errors import AigwError, ConfigurationError
 from aigw.settings import Settings, load
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A terminal that is closed sends SIGHUP; what runs is finished then, too.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# `make` hands a signal on that the whole process group has got already; that is one wish, not two.
+SAME_SIGNAL_S = 0.1
 
 
 class Options(usage.Options):
@@ -71,6 +74,7 @@ class GatewayService(Service):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = False
+        self._stopped_at = -SAME_SIGNAL_S
         self._boot: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -95,10 +99,14 @@ class GatewayService(Service):
         self._reactor.callFromThread(self._stop)
 
     def _stop(self) -> None:
+        now = time.monotonic()
         if self._stopping:
-            self._node.flush_now()
-            _exit(1)
+            if now - self._stopped_at > SAME_SIGNAL_S:
+                self._node.flush_now()
+                _exit(1)
+            return
         self._stopping = True
+        self._stopped_at = now
         self._drain().addCallback(lambda _: self._reactor.stop())
 
     def _drain(self) -> Deferred[None]:

@@ -191,7 +191,10 @@ class Reading:
     @property
     def _promises_json(self) -> bool:
         head = self.head
-        return head is not None and head.status < 400 and head.content_type.partition(";")[0].strip().endswith("json")
+        if head is None or head.status >= 400 or head.content_type.partition(";")[0].strip() != "application/json":
+            return False
+        # With a length, or chunk by chunk, the framing itself tells where the body ends.
+        return not any(name in (b"content-length", b"transfer-encoding") for name, _ in head.headers)
 
     def _last_event(self, parser: EventParser) -> None:
         """Some servers leave out the blank line behind their last event; half an event is none."""

@@ -123,11 +123,28 @@ class Shipper:
         self._pace.hurry()
         running, self._running = self._running, None
         if running is not None:
-            await running.addTimeout(max(flush_s, 0.001), self._clock)
+            await self._at_most(running, max(flush_s, 0.001))
         sources, self._sources = self._sources, []
         for source in sources:
             source.close()
             source.directory.release()
+
+    async def _at_most(self, running: Deferred[None], limit_s: float) -> None:
+        """
+        Wait for the loop's end, but no longer. Cancelling it alone would not do: a statement that a frozen server does
+        not answer ends with its connection, which is closed after us.
+        """
+        over: Deferred[None] = Deferred()
+        overdue = self._clock.callLater(limit_s, over.callback, None)
+
+        def ended(result: object) -> None:
+            if overdue.active():
+                overdue.cancel()
+                over.callback(None)
+
+        running.addBoth(ended)
+        await over
+        running.cancel()
 
     def wake(self) -> None:
         """Something was written: ship it soon, or now if a batch is full."""

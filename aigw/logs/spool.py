@@ -79,6 +79,8 @@ class Spool:
         self._segment: Segment | None = None
         self._number = 0
         self._full = False
+        # What the record would have needed whose bodies found no room.
+        self._wanted = 0
         self._failing = False
         self._closed = False
         quota.when_freed(self._look_for_room_soon)
@@ -119,6 +121,10 @@ class Spool:
         if short and self._rotate(short):
             short = self._put_end(record, kept)
         if short and _has_bodies(record):
+            if self._settings.when_full == "refuse":
+                # The next request's bodies would find no room either, and are worth more than its answer.
+                self._wanted = short
+                self._become_full()
             record = self._without_bodies(record)
             short = self._put_end(record, kept)
         if short and begin is not None:
@@ -301,8 +307,10 @@ class Spool:
         self._room_call = None
         segment = self._segment
         free = segment.capacity_bytes - segment.tail - self._reserved if segment else 0
-        if free >= ROOM_BYTES or self._rotate(ROOM_BYTES):
+        wanted = max(ROOM_BYTES, self._wanted)
+        if free >= wanted or self._rotate(wanted):
             self._full = False
+            self._wanted = 0
             self._log.info("The log spool has room again")
         else:
             self._become_full()

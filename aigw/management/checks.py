@@ -125,8 +125,9 @@ class Doctor:
         now_ms = self.utc_ms()
         try:
             ((version, theirs_ms),) = await self.database.query(_DATABASE_SQL)
-        except StorageUnavailable:
-            away = Check("database", False, "cannot be reached; logs are kept in the spool until it is back")
+        except StorageUnavailable as error:
+            why = " ".join(str(error).split())
+            away = Check("database", False, f"cannot be reached ({why}); logs are kept in the spool until it is back")
             wrong = clock_problem(now_ms)
             return away, Check("clock", not wrong, wrong or "set; to be compared with the database's when that is back")
         apart_ms = abs(theirs_ms - now_ms)

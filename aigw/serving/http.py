@@ -168,7 +168,7 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """Start the absolute clock on the first request's head: an idle timer would start anew with every byte."""
-        self.totalHeadersSize = self.limits.header_bytes
+        self.totalHeadersSize = self.MAX_LENGTH = self.limits.header_bytes
         self.maxHeaders = self.limits.headers
         self.factory.channels.add(self)
         self._counted = True

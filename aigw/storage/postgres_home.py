@@ -67,7 +67,9 @@ def prepare_home(data_dir: Path, elsewhere: Path) -> PostgresHome:
     if user.switched and root.parent == data_dir and not user.may_enter(data_dir):
         if (root / "data").exists():
             raise PostgresNotStarted(f"{user.name}, who owns the database in {root}, may not enter {data_dir}")
-        root = make_system_folder(elsewhere) / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+        # Never one that is there: it belonged to a data folder of this name that was deleted, and a first start that
+        # shows the logs of an earlier life would surprise its owner.
+        root = make_system_folder(elsewhere) / secrets.token_hex(8)
         pointer.write_text(f"{root}\n")
     make_private(root, user)
     return PostgresHome(user, root, root / "data", _socket_folder(root, user), root.parent != data_dir)

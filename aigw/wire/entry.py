@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 from twisted.web.server import Request
@@ -26,12 +27,14 @@ class Entry:
         caller: Who the token says it is.
         user_agent: As sent.
         settings: The request's own `cf-aig-*` headers; names in lower case.
+        in_force: Whether the token would still be taken; asked again for each request of a connection that lasts.
     """
 
     gateway: Gateway
     caller: Caller
     user_agent: str
     settings: dict[bytes, bytes]
+    in_force: Callable[[], bool]
 
 
 @attrs.frozen
@@ -75,7 +78,11 @@ class Door:
             caller,
             (request.getHeader(b"user-agent") or b"").decode("utf-8", "replace"),
             own_settings(request),
+            partial(self._in_force, caller),
         )
+
+    def _in_force(self, caller: Caller) -> bool:
+        return not caller.token_id or self.tokens.in_force(caller.token_id, self.utc_ms())
 
 
 def own_settings(request: Request) -> dict[bytes, bytes]:

@@ -50,7 +50,9 @@ def select_subprotocol(offered: list[str]) -> str | None:
     Args:
         offered: In the client's order.
     Returns:
-        The first that is no secret, else the first; None when none was offered.
+        The first that is no secret, else the gateway's own token, which the client shares with nobody but us; None when
+        none was offered.
     """
     public = (text for text in offered if not text.startswith(SUBPROTOCOL_PREFIX) and "key." not in text)
-    return next(public, offered[0] if offered else None)
+    token = (text for text in offered if text.startswith(SUBPROTOCOL_PREFIX))
+    return next(public, None) or next(token, None) or next(iter(offered), None)

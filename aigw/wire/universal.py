@@ -11,11 +11,12 @@ from aigw.dispatch.answer import AnswerHead, Outcome
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.exchange import Exchange, State
 from aigw.dispatch.opening import Opening
-from aigw.errors import ClientGone, DuplicateEventId, TooManyInFlight
+from aigw.errors import ClientGone, DuplicateEventId, TooManyInFlight, Unauthorized
 from aigw.interfaces import IReply
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import OutStream
 from aigw.serving.websocket import CLOSE_GOING_AWAY, CLOSE_POLICY, GatewaySocket, ISocketApplication
+from aigw.values.step import Step
 from aigw.wire import messages
 from aigw.wire.entry import Entry
 from aigw.wire.envelope import read_message
@@ -77,6 +78,11 @@ class UniversalReply:
         return messages.whole(event_id, outcome.head, outcome.body)
 
 
+def _event_id_header(steps: Sequence[Step]) -> str:
+    """What the log calls a request whose message has no `eventId`."""
+    return steps[0].settings.get(b"cf-aig-event-id", b"").decode("utf-8", "replace") if steps else ""
+
+
 @implementer(ISocketApplication)
 class UniversalSession:
     """
@@ -104,7 +110,8 @@ class UniversalSession:
         self._gone = gone
         self._exchanges: dict[object, Exchange] = {}
         self._socket: GatewaySocket | None = None
-        self._draining = False
+        # How to close once nothing runs here any more; None while more requests are taken.
+        self._farewell: tuple[int, str] | None = None
         self.caller = entry.caller
         self.subprotocol = subprotocol
 
@@ -126,13 +133,17 @@ class UniversalSession:
         if key in self._exchanges:
             # The first one keeps its id; this one is known by an id of its own.
             refusal, key = refusal or DuplicateEventId(), object()
+        if not self._entry.in_force():
+            # It has expired since the upgrade; a revoked one has closed the socket already.
+            refusal = Unauthorized("the token has expired")
+            self._farewell = (CLOSE_POLICY, "the token has expired")
         steps = envelope.steps
         opening = Opening(
             gateway=self._entry.gateway,
             caller=self.caller,
             user_agent=self._entry.user_agent,
             request_type=REQUEST_TYPE,
-            event_id=envelope.event_id,
+            event_id=envelope.event_id or _event_id_header(steps),
             steps=steps,
             settings=steps[0].settings if steps else self._entry.settings,
             refusal=refusal,
@@ -161,12 +172,12 @@ class UniversalSession:
 
     def drain(self) -> None:
         """Close as soon as nothing runs here any more."""
-        self._draining = True
+        self._farewell = (CLOSE_GOING_AWAY, "the gateway is stopping")
         self._close_when_drained()
 
     def _close_when_drained(self) -> None:
-        if self._draining and not self._exchanges:
-            self.close(CLOSE_GOING_AWAY, "the gateway is stopping")
+        if self._farewell is not None and not self._exchanges:
+            self.close(*self._farewell)
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection."""

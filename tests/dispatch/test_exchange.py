@@ -699,3 +699,22 @@ class CodedAnswerTests(SynchronousTestCase):
         data = gzip.compress(ANSWER)
         bench.upstream.last.answer(data, headers=self.coded(b"gzip"))
         self.assertEqual((b"".join(reply.chunks), reply.heads[0].headers), (data, self.coded(b"gzip")))
+
+
+class FramedBodyTests(SynchronousTestCase):
+    """Whole answers whose framing says where they end."""
+
+    def test_what_is_no_single_value(self) -> None:
+        """An answer of the promised length is complete, whatever its bytes: lines of JSON, or JSON that is none."""
+        for content_type, body in (
+            (b"application/x-ndjson", b'{"a":1}\n{"a":2}\n'),
+            (b"application/json", b'{"a":1}\n{"a":2}\n'),
+            (b"application/json", b'{"logprob":-Infinity}'),
+        ):
+            bench = Workbench()
+            _, reply = bench.asked()
+            length = b"%d" % len(body)
+            bench.upstream.last.answer(body, 200, ((b"content-type", content_type), (b"content-length", length)))
+            bench.sink.flush()
+            self.assertEqual((reply.outcome.error, reply.outcome.body), (None, body))
+            self.assertTrue(bench.record.complete)

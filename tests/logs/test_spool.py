@@ -201,6 +201,17 @@ class RoomTests(Case):
         assert isinstance(last, End)
         self.assertEqual((last.request_body, last.request_cut, last.response_cut), (None, True, False))
 
+    def test_refuse_before_dropping_bodies(self) -> None:
+        """By default requests are refused rather than logged without their bodies, one after the other."""
+        case = SpoolCase(Path(self.mktemp()), SpoolSettings(segment_bytes=65_536, spool_bytes=262_144), self.disk)
+        while case.spool.accepting:
+            case.spool.begin(begin := self.records.begin(), lambda: None)
+            case.spool.end(self.records.end(begin, request_body=b"q" * 30_000), lambda: None)
+            case.turn()
+        self.assertEqual(case.stats.bodies_dropped, 1)
+        case.clock.advance(5)
+        self.assertFalse(case.spool.accepting)
+
     def test_a_start_on_a_full_disk(self) -> None:
         """The gateway starts without room for a segment, refuses, and takes requests when room comes."""
         case = SpoolCase(Path(self.mktemp()), volume=(disk := FullDisk(0)))

@@ -229,7 +229,7 @@ class AuthenticationTests(PortCase):
         self.assertEqual(session._entry.settings, {b"cf-aig-metadata": b"{}"})
 
     def test_subprotocol_table(self) -> None:
-        """The first offered value that is no secret is selected, else the first, else none."""
+        """The first offered value that is no secret is selected, else our own token, else the first, else none."""
         secret = f"cf-aig-authorization.{TOKEN}"
         key = "openai-insecure-api-key.sk-fake"
         for offered, selected in (
@@ -238,7 +238,8 @@ class AuthenticationTests(PortCase):
             ([secret], secret),
             ([secret, "realtime"], "realtime"),
             (["realtime", key, secret], "realtime"),
-            ([key, secret], key),
+            ([key, secret], secret),
+            ([key], key),
             ([key, "openai-beta.realtime-v1"], "openai-beta.realtime-v1"),
             (["a", "b"], "a"),
         ):

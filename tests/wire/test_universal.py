@@ -7,10 +7,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from aigw.controls.token_file import TokenEntry
+from aigw.controls.token_text import digest_of
 from aigw.errors import ConnectFailed, FirstByteTimeout
 from aigw.serving.limits import SocketLimits
 from aigw.testing.data_port import MemoryDataPort
 from aigw.testing.upstream import EVENT_STREAM, ScriptedCall
+from aigw.values.token import Token
 from tests.dispatch.parts import SteppedSink
 
 
@@ -285,6 +288,33 @@ class SettingsTests(SynchronousTestCase):
         client.send({"type": "universal.create", "request": step(headers={"cf-aig-request-timeout": 250})})
         link.settle()
         self.assertEqual([call.request.clocks.first_byte_s for call in port.upstream.calls], [5.0, 0.25])
+
+
+class ExpiryTests(SocketCase):
+    """A token that ends while its socket is open."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        text = "aigw_" + "1" * 43
+        digest = digest_of(text.encode())
+        assert digest is not None
+        now_ms = self.port.utc_ms()
+        ending = Token("tok_short", "short", frozenset(("run",)), "local", None, now_ms, expires_ms=now_ms + 5_000)
+        self.port.tokens.adopt([TokenEntry(digest, ending)])
+        self.link, self.client = self.port.connect(headers={"cf-aig-authorization": text})
+
+    def test_expired_token(self) -> None:
+        """A request after the token's end is refused and its socket closed; what ran before still gets its answer."""
+        running = self.ask("before")
+        self.port.clock.advance(6)
+        self.ask("after")
+        self.assertEqual(self.codes("after"), [2009])
+        self.assertTrue(self.client.is_connected)
+        running.answer(b"{}")
+        self.link.settle()
+        self.assertEqual(self.client.about("before")[0]["response"], {})
+        self.assertEqual(self.client.close_code, 1008)
+        self.assertEqual(len(self.port.upstream.calls), 1)
 
 
 class DrainTests(SocketCase):
