@@ -23,8 +23,6 @@ from aigw.settings import Settings, load
 
 # A terminal that is closed sends SIGHUP; what runs is finished then, too.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# `make` hands a signal on that the whole process group has got already; that is one wish, not two.
-SAME_SIGNAL_S = 0.1
 
 
 class Options(usage.Options):
@@ -74,7 +72,6 @@ class GatewayService(Service):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = False
-        self._stopped_at = -SAME_SIGNAL_S
         self._boot: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -99,14 +96,10 @@ class GatewayService(Service):
         self._reactor.callFromThread(self._stop)
 
     def _stop(self) -> None:
-        now = time.monotonic()
         if self._stopping:
-            if now - self._stopped_at > SAME_SIGNAL_S:
-                self._node.flush_now()
-                _exit(1)
-            return
+            self._node.flush_now()
+            _exit(1)
         self._stopping = True
-        self._stopped_at = now
         self._drain().addCallback(lambda _: self._reactor.stop())
 
     def _drain(self) -> Deferred[None]:
