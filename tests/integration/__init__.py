@@ -73,13 +73,20 @@ class IntegrationTestCase(TestCase):
         self._token = ""
 
     async def start(self) -> GatewayProcess:
-        """Start a gateway on the data folder; it keeps the first start's token."""
+        """Start a gateway on the data folder, its own database included; it keeps the first start's token."""
         options = [*self.options, *(["--database", self.dsn] if self.dsn else [])]
         gateway = GatewayProcess.spawn(self.reactor, self.data_dir, options, self.config, self.environ)
         self.addCleanup(self._end, gateway)
         await gateway.ready()
         self._token = gateway.token = gateway.token or self._token
+        if self.embedded:
+            await self.reached(gateway)
         return gateway
+
+    async def reached(self, gateway: GatewayProcess) -> None:
+        """Wait until a gateway has its database; without that, or before it has started, it is ready all the same."""
+        while not await metric(self.reactor, gateway.control_url, "aigw_database_available"):
+            await deferLater(self.reactor, LOOK_S)
 
     async def _end(self, gateway: GatewayProcess) -> None:
         """Leave nothing of a gateway, nor of the database that it brought."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg2
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from aigw.storage.postmaster import processes_of
 from aigw.testing.gateway import GatewayProcess
-from tests.integration import LOOK_S, IntegrationTestCase, metric
+from tests.integration import IntegrationTestCase
 
 NEWER = "INSERT INTO aigw_migrations (number, name, sha256) VALUES (9999, 'from_the_future', 'x')"
 CHANGED = "UPDATE aigw_migrations SET sha256 = 'x' WHERE number = 1"
@@ -32,16 +31,7 @@ def execute(dsn: Any, *statements: str) -> None:
         connection.close()
 
 
-class SchemaTestCase(IntegrationTestCase):
-    """A gateway is ready without its database, too, should that take long to answer."""
-
-    async def reached(self, gateway: GatewayProcess) -> None:
-        """Wait until a gateway has its database."""
-        while not await metric(self.reactor, gateway.control_url, "aigw_database_available"):
-            await deferLater(self.reactor, LOOK_S)
-
-
-class RefusedSchemaTests(SchemaTestCase):
+class RefusedSchemaTests(IntegrationTestCase):
     """Waiting does not help, so the process ends and says what does."""
 
     async def refused(self) -> GatewayProcess:
@@ -75,7 +65,7 @@ class RefusedSchemaTests(SchemaTestCase):
         self.assertEqual(await gateway.stop(), 0)
 
 
-class EmbeddedSchemaTests(SchemaTestCase):
+class EmbeddedSchemaTests(IntegrationTestCase):
     """The same with the database that the gateway brings."""
 
     embedded = True
@@ -83,7 +73,6 @@ class EmbeddedSchemaTests(SchemaTestCase):
     async def test_newer_than_the_release(self) -> None:
         """After a step back to an older release the start says so, exits 1, and leaves no database running."""
         gateway = await self.start()
-        await self.reached(gateway)
         await deferToThread(execute, f"host={self.home} dbname=aigw user=aigw", NEWER)
         self.assertEqual(await gateway.stop(), 0)
         again = GatewayProcess.spawn(self.reactor, self.data_dir, environ=self.environ)
