@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import attrs
 from twisted.internet.defer import Deferred
 
@@ -10,9 +12,10 @@ from aigw.dispatch.opening import Opening
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan, ProviderLookup, plan_step
 from aigw.dispatch.session import SessionClient, SessionExchange, plan_session
-from aigw.dispatch.settings import collect, metadata
+from aigw.dispatch.settings import check_settings, collect, metadata
 from aigw.errors import Drained, Draining, GatewayError, NotFound
 from aigw.interfaces import IReply
+from aigw.providers.paths import GATEWAY_TOKEN
 from aigw.values.ids import LogIds
 from aigw.values.record import TEXT_CHARS, Origin, Target
 
@@ -54,6 +57,9 @@ class Dispatcher:
         refusal = opening.refusal or (Draining() if self.draining else None)
         if refusal is None:
             try:
+                check_settings(opening.settings)
+                for step in opening.steps:
+                    check_settings(step.settings)
                 plans = tuple(
                     plan_step(index, step, self._providers, self._clocks, opening.gateway)
                     for index, step in enumerate(opening.steps)
@@ -141,8 +147,12 @@ def _target(opening: Opening) -> Target:
     if not opening.steps:
         return Target("none")
     step = opening.steps[0]
+    path = step.endpoint.partition("?")[0]
+    # It may be refused for the very reason that it holds a token, and the log must not keep one.
+    if GATEWAY_TOKEN.search(unquote(path)):
+        path = ""
     return Target(
         provider=step.provider[:64] or "none",
-        path=step.endpoint.partition("?")[0][:TEXT_CHARS],
+        path=path[:TEXT_CHARS],
         request_bytes=len(step.query) if isinstance(step.query, bytes) else 0,
     )

@@ -123,6 +123,8 @@ class Exchange:
         if self._attempt >= policy.max_attempts:
             return False
         delay_ms = retry_delay_ms(policy, self._attempt, headers)
+        if delay_ms is None:
+            return False
         self._retry = self._parts.later(delay_ms / 1000, partial(self._ask, self._step, self._attempt + 1))
         return True
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import attrs
@@ -28,6 +30,7 @@ DEFAULT_DELAY_MS = 500
 
 # The provider said itself that the same request may do better later.
 _STATUSES = frozenset((408, 409, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529))
+_DECIMAL = re.compile(rb"\d{1,9}(\.\d{1,9})?")
 _ERRORS = (ConnectFailed, ConnectTimeout, FirstByteTimeout, IdleTimeout, TruncatedStream)
 
 
@@ -66,7 +69,7 @@ def retry_policy(gateway: Gateway, settings: Mapping[bytes, bytes]) -> RetryPoli
     )
 
 
-def retry_delay_ms(policy: RetryPolicy, attempt: int, headers: Headers = ()) -> int:
+def retry_delay_ms(policy: RetryPolicy, attempt: int, headers: Headers = ()) -> int | None:
     """
     How long to wait before an attempt.
 
@@ -75,10 +78,13 @@ def retry_delay_ms(policy: RetryPolicy, attempt: int, headers: Headers = ()) -> 
         attempt: 1 for the first retry.
         headers: Of the failed answer; its `Retry-After` is kept to when it asks for more.
     Returns:
-        Milliseconds, at most 60,000.
+        Milliseconds, at most 60,000; None when the provider asks for more: trying sooner would be in vain.
     """
+    asked_ms = _retry_after_ms(headers)
+    if asked_ms > MAX_DELAY_MS:
+        return None
     factor = {"constant": 1, "linear": attempt, "exponential": 1 << (attempt - 1)}[policy.backoff]
-    return min(max(policy.delay_ms * factor, _retry_after_ms(headers)), MAX_DELAY_MS)
+    return max(min(policy.delay_ms * factor, MAX_DELAY_MS), asked_ms)
 
 
 def may_retry_status(status: int) -> bool:
@@ -92,13 +98,24 @@ def may_retry_error(error: GatewayError) -> bool:
 
 
 def _retry_after_ms(headers: Headers) -> int:
-    for name, value in headers:
-        if name == b"retry-after-ms":
-            return _number(value, 0, 0, MAX_DELAY_MS)
-        if name == b"retry-after":
-            # A date is for crawlers; every provider of models sends seconds.
-            return _number(value, 0, 0, MAX_DELAY_MS // 1000) * 1000
-    return 0
+    """How long the provider wants to be left alone; 0 when it does not say."""
+    named = dict(headers)
+    told = _decimal(named.get(b"retry-after-ms"), 1)
+    if told is None:
+        told = _decimal(named.get(b"retry-after"), 1000)
+    if told is None and b"retry-after" in named and b"date" in named:
+        # Both times are the provider's own, so that its clock and ours need not agree.
+        try:
+            until, now = (parsedate_to_datetime(named[name].decode("latin-1")) for name in (b"retry-after", b"date"))
+            told = max(0, int((until - now).total_seconds() * 1000))
+        except (ValueError, TypeError):
+            return 0
+    return told or 0
+
+
+def _decimal(text: bytes | None, factor: int) -> int | None:
+    text = (text or b"").strip()
+    return int(float(text) * factor) if _DECIMAL.fullmatch(text) else None
 
 
 def _number(text: bytes | None, default: int, least: int, most: int) -> int:

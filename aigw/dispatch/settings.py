@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated
@@ -10,6 +11,7 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from aigw.errors import InvalidField
 from aigw.values.gateway import Gateway
 from aigw.values.record import TEXT_CHARS
 from aigw.values.step import Clocks
@@ -44,6 +46,41 @@ class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def clocks(self) -> Clocks:
         """The four clocks of an attempt."""
         return Clocks(self.connect_s, self.first_byte_s, self.idle_s, self.total_s)
+
+
+_INTEGER = re.compile(rb"-?\d{1,12}")
+_FLAGS = (b"true", b"false")
+
+
+def check_settings(settings: Mapping[bytes, bytes]) -> None:
+    """
+    See that the `cf-aig-*` headers of a request say something. A number out of range does; it is brought into it.
+
+    Args:
+        settings: Names in lower case.
+    Raises:
+        InvalidField: A value is none of its header's; a timeout with a typing error would be no timeout at all.
+    """
+    for name, value in settings.items():
+        wrong = _wrong(name, value.strip())
+        if wrong:
+            raise InvalidField(f"header `{name.decode('ascii', 'replace')[:64]}`: {wrong}")
+
+
+def _wrong(name: bytes, value: bytes) -> str:
+    if name in (b"cf-aig-request-timeout", b"cf-aig-max-attempts", b"cf-aig-retry-delay", b"cf-aig-cache-ttl"):
+        return "" if _INTEGER.fullmatch(value) else "not a whole number"
+    if name in (b"cf-aig-collect-log", b"cf-aig-collect-log-payload", b"cf-aig-skip-cache"):
+        return "" if value.lower() in _FLAGS else "neither `true` nor `false`"
+    if name == b"cf-aig-backoff":
+        known = (b"constant", b"linear", b"exponential")
+        return "" if value.lower() in known else "none of `constant`, `linear`, `exponential`"
+    if name in (b"cf-aig-metadata", b"cf-aig-custom-cost"):
+        try:
+            msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+        except (msgspec.MsgspecError, RecursionError):
+            return "no JSON object"
+    return ""
 
 
 @attrs.frozen

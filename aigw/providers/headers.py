@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from urllib.parse import unquote_to_bytes
 
 from aigw.errors import InvalidField
 from aigw.values.step import Headers
@@ -14,16 +15,34 @@ USER_AGENT = b"aigw"
 _DROPPED = frozenset(
     b"""
     connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade
-    host content-length expect accept-encoding cookie cookie2 forwarded via x-real-ip
+    host content-length expect accept-encoding cookie cookie2 forwarded via x-real-ip true-client-ip cdn-loop
+    x-client-ip x-cluster-client-ip fastly-client-ip x-envoy-external-address
     """.split()
 )
-_DROPPED_PREFIXES = (b"cf-aig-", b"x-forwarded-", b"sec-websocket-")
+# What a proxy in front of the gateway adds about the caller, or as its own credential, is nobody else's business.
+_DROPPED_PREFIXES = (
+    b"cf-aig-",
+    b"cf-access-",
+    b"cf-connecting-",
+    b"cf-ip",
+    b"cf-ray",
+    b"cf-visitor",
+    b"sec-websocket-",
+    b"x-amzn-oidc-",
+    b"x-auth-request-",
+    b"x-forwarded-",
+    b"x-goog-authenticated-user-",
+    b"x-goog-iap-",
+    b"x-ms-client-principal",
+    b"x-ms-token-",
+)
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # No control character but TAB is allowed (RFC 9110, 5.5). 0x85 is one to software that takes header bytes for Latin-1,
 # Autobahn among it, which then reads one header as two.
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f\x85]")
-_GATEWAY_TOKEN = re.compile(rb"(?<![A-Za-z0-9_])aigw_")
+# As in `paths`, for bytes.
+_GATEWAY_TOKEN = re.compile(rb"(?<![A-Za-z0-9_])aigw_|aigw_[A-Za-z0-9]{43}")
 
 
 @lru_cache(maxsize=512)
@@ -61,6 +80,8 @@ def check_header(name: bytes, value: bytes) -> None:
 
 def holds_gateway_token(value: bytes) -> bool:
     """Whether one of the gateway's own tokens stands somewhere in a value."""
+    if b"%" in value:
+        value = unquote_to_bytes(value)
     return b"aigw_" in value and _GATEWAY_TOKEN.search(value) is not None
 
 

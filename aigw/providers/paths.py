@@ -15,8 +15,9 @@ ENDPOINT_CHARS = 8192
 HOST_LABEL = re.compile(r"[a-z0-9-]{1,63}")
 HOST_NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
-# Tokens of this gateway, as a word of their own: `aigw_...`, `Bearer aigw_...`, `openai-insecure-api-key.aigw_...`.
-GATEWAY_TOKEN = re.compile(r"(?<![A-Za-z0-9_])aigw_")
+# Tokens of this gateway: anything that begins as one, as a word of its own (`aigw_...`, `Bearer aigw_...`,
+# `openai-insecure-api-key.aigw_...`), and a whole one wherever it stands.
+GATEWAY_TOKEN = re.compile(r"(?<![A-Za-z0-9_])aigw_|aigw_[A-Za-z0-9]{43}")
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\#]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
@@ -70,6 +71,8 @@ def _check_path(path: str) -> None:
     plain = _plain(path)
     if _FORBIDDEN.search(plain) or "?" in plain:
         raise InvalidField("endpoint hides a control character, a backslash, '#' or '?' in its path")
+    if GATEWAY_TOKEN.search(plain):
+        raise InvalidField("endpoint holds a token of the gateway")
     if _SCHEME.match(plain):
         raise InvalidField("endpoint must be a path below the provider, not an address")
     if plain.startswith("/") or "//" in plain:

@@ -22,6 +22,7 @@ from aigw.serving.refusal import error_body
 from aigw.serving.wheel import Timer, Wheel
 
 # Every control byte but the tab. twisted.web itself refuses NUL, CR and LF only.
+_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=-]+(:\d{0,5})?|\[[0-9A-Fa-f:.]+\](:\d{0,5})?")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -197,10 +198,21 @@ class Channel(HTTPChannel):
             return
         super().lineReceived(line)
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A line of the head is longer than the whole head may be."""
+        self.turn_away(RequestTooLarge("the head of the request"))
+
     def headerReceived(self, line: bytes) -> bool:
         """Refuse control bytes, which other parsers take for line ends."""
         if _CONTROL.search(line):
             self.turn_away(MalformedRequest("a header holds a control character"))
+            return False
+        name, _, value = line.partition(b":")
+        if name.lower() == b"transfer-encoding" and (
+            value.strip().lower() != b"chunked" or self._version != b"HTTP/1.1"
+        ):
+            # Other readers of the same bytes may see another end of the body.
+            self.turn_away(MalformedRequest("the only transfer coding is `chunked`, and only in HTTP/1.1"))
             return False
         return cast(bool, super().headerReceived(line))
 
@@ -210,6 +222,9 @@ class Channel(HTTPChannel):
         hosts = request.requestHeaders.getRawHeaders(b"host") or []
         if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
             self.turn_away(MalformedRequest("a request has exactly one Host header"))
+            return
+        if hosts and not _HOST.fullmatch(hosts[0].strip()):
+            self.turn_away(MalformedRequest("the Host header names no host"))
             return
         request.method, request.uri, request.clientproto = self._command, self._path, self._version
         request.declared_bytes = self.length

@@ -25,18 +25,27 @@ _ALLOWED = frozenset(
         "helicone-auth",
         "http-referer",
         "idempotency-key",
+        "baggage",
         "if-none-match",
         "last-event-id",
+        "prefer",
         "range",
+        "traceparent",
+        "tracestate",
         "user-agent",
         "x-api-key",
         "x-fal-target-url",
         "x-request-id",
         "x-title",
+        "x-use-cache",
+        "x-wait-for-model",
         "xi-api-key",
     )
 )
-_ALLOWED_PREFIXES = ("cf-aig-", "anthropic-", "openai-", "x-goog-", "x-stainless-", "x-fal-", "x-client-", "x-amz-")
+_ALLOWED_PREFIXES = (
+    *("cf-aig-", "anthropic-", "openai-", "parallel-", "amz-sdk-", "x-amz-", "x-amzn-", "x-client-", "x-fal-"),
+    *("x-fern-", "x-goog-", "x-grok-", "x-ms-", "x-openrouter-", "x-stainless-"),
+)
 # What a script may read of an answer.
 _EXPOSED = b"*, authorization, " + b", ".join(
     b"cf-aig-" + name

@@ -43,11 +43,24 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(retry_delay_ms(RetryPolicy(5, 40_000, "exponential"), 4), 60_000)
 
     def test_retry_after(self) -> None:
-        """A provider that names a time is left alone for as long; a date or an endless wait is not believed."""
+        """A provider that names a time is left alone for as long."""
         policy = RetryPolicy(5, 100)
-        for value, expected in {b"2": 2000, b"0": 100, b"3600": 60_000, b"Mon, 23 Nov 2026 00:00:00 GMT": 100}.items():
+        for value, expected in {b"2": 2000, b"1.5": 1500, b"0": 100, b"soon": 100}.items():
             self.assertEqual(retry_delay_ms(policy, 1, ((b"retry-after", value),)), expected)
         self.assertEqual(retry_delay_ms(policy, 1, ((b"retry-after-ms", b"350"),)), 350)
+        self.assertEqual(retry_delay_ms(policy, 1, ((b"retry-after-ms", b"x"), (b"retry-after", b"7"))), 7000)
+
+    def test_retry_after_a_date(self) -> None:
+        """A date is read against the provider's own clock; without that it says nothing."""
+        later = (b"retry-after", b"Mon, 23 Nov 2026 00:00:03 GMT")
+        date = (b"date", b"Mon, 23 Nov 2026 00:00:00 GMT")
+        policy = RetryPolicy(5, 100)
+        self.assertEqual(retry_delay_ms(policy, 1, (later, date)), 3000)
+        self.assertEqual(retry_delay_ms(policy, 1, (later,)), 100)
+
+    def test_retry_after_too_long(self) -> None:
+        """A provider that asks for an hour is not asked again in a minute: the client gets its answer now."""
+        self.assertIsNone(retry_delay_ms(RetryPolicy(5, 100), 1, ((b"retry-after", b"3600"),)))
 
 
 class RetryTests(SynchronousTestCase):
@@ -139,6 +152,13 @@ class RetryTests(SynchronousTestCase):
         self.bench.upstream.last.fail(FirstByteTimeout())
         self.bench.sink.flush()
         self.assertEqual(reply.error_code, FirstByteTimeout.code)
+
+    def test_hopeless_retry(self) -> None:
+        """When the provider wants to be left alone for longer than anybody waits, its answer comes back at once."""
+        _, reply = self.bench.asked(gateway=RETRYING)
+        self.bench.upstream.last.answer(b"{}", 429, (*JSON, (b"retry-after", b"3600")))
+        self.bench.sink.flush()
+        self.assertEqual(reply.outcome.head and reply.outcome.head.status, 429)
 
     def test_retry_after_is_kept(self) -> None:
         """A provider that asks for two seconds gets them."""

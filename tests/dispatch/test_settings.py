@@ -6,7 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aigw.dispatch.settings import Collect, DispatchSettings, collect, metadata, step_clocks
+from aigw.dispatch.settings import Collect, DispatchSettings, check_settings, collect, metadata, step_clocks
+from aigw.errors import InvalidField
 from aigw.values.gateway import Gateway
 from aigw.values.step import Clocks
 
@@ -117,3 +118,39 @@ class ClocksTests(SynchronousTestCase):
         """The four settings are the four clocks."""
         settings = DispatchSettings(connect_s=1, first_byte_s=2, idle_s=3, total_s=4)
         self.assertEqual(settings.clocks(), Clocks(1, 2, 3, 4))
+
+
+class CheckTests(SynchronousTestCase):
+    """Headers that say nothing."""
+
+    def test_malformed(self) -> None:
+        """A value with a typing error is refused with the header's name, not passed over in silence."""
+        for name, value in (
+            ("max-attempts", "abc"),
+            ("retry-delay", "1s"),
+            ("request-timeout", "1.5"),
+            ("backoff", "cubic"),
+            ("collect-log", "maybe"),
+            ("collect-log-payload", "1"),
+            ("skip-cache", "yes"),
+            ("cache-ttl", ""),
+            ("metadata", "{bad"),
+            ("metadata", "[1]"),
+            ("custom-cost", "0.1"),
+        ):
+            header = f"cf-aig-{name}"
+            error = self.assertRaises(InvalidField, check_settings, {header.encode(): value.encode()})
+            self.assertIn(header, error.message)
+
+    def test_sound(self) -> None:
+        """Numbers out of range are brought into it, and names that nobody knows are nobody's business."""
+        check_settings(
+            {
+                b"cf-aig-max-attempts": b"-1",
+                b"cf-aig-retry-delay": b"999999",
+                b"cf-aig-backoff": b"Linear",
+                b"cf-aig-collect-log": b"TRUE",
+                b"cf-aig-metadata": b'{"plan":"paid","nested":{"a":1}}',
+                b"cf-aig-of-tomorrow": b"?",
+            }
+        )

@@ -34,6 +34,10 @@ class PassingTests(SynchronousTestCase):
     def test_words_that_only_contain_the_prefix_pass(self) -> None:
         """A key that merely contains the letters is no token."""
         self.assertEqual(sent((b"x-api-key", b"sk-xaigw_1")), ((b"x-api-key", b"sk-xaigw_1"),))
+        # A whole token is found wherever it stands.
+        token = b"aigw_" + b"0" * 43
+        for value in (b"key" + token, b"k_" + token, b"Bearer%20" + token, b"%61igw_" + b"0" * 43):
+            self.assertEqual(sent((b"x-api-key", value)), (), value)
 
     def test_headers_of_the_connection_stay_behind(self) -> None:
         """Hop-by-hop headers, framing, cookies and the gateway's own settings are not passed on."""

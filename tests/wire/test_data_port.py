@@ -142,7 +142,7 @@ class HandshakeTests(PortCase):
     def test_odd_hosts_and_extensions(self) -> None:
         """A host of whatever spelling, and an offer of whatever extension, are no obstacle."""
         for headers in (
-            {"Host": "gateway.test:no-port"},
+            {"Host": "gateway.test:"},
             {"Host": "[::1]:8787"},
             {"Sec_WebSocket_Extensions": "permessage-deflate; nonsense=1, permessage-deflate"},
             {"Sec_WebSocket_Extensions": ";;;"},
@@ -153,9 +153,9 @@ class HandshakeTests(PortCase):
             self.assertNotIn("sec-websocket-extensions", found)
 
     def test_two_hosts(self) -> None:
-        """Two hosts, or none, are 400."""
+        """Two hosts, or none, or what names none, are 400."""
         lines = b"GET /v1/local/open HTTP/1.1\r\n%b\r\n"
-        for hosts in (b"", b"Host: a\r\nHost: b\r\n"):
+        for hosts in (b"", b"Host: a\r\nHost: b\r\n", b"Host: a/b@c\r\n", b"Host: a:port\r\n"):
             self.assert_refused(self.exchange(lines % hosts), 400, 4000)
 
     @given(st.dictionaries(st.sampled_from(sorted(HANDSHAKE)), st.text(st.characters(max_codepoint=255), max_size=12)))

@@ -539,6 +539,8 @@ class SmugglingTests(HttpCase):
             (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
             (b"Transfer-Encoding: chunked, identity", b"0\r\n\r\n"),
             (b"Transfer-Encoding: xchunked", b"0\r\n\r\n"),
+            (b"Transfer-Encoding: identity\r\nContent-Length: 2", b"{}"),
+            (b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
             (b"Transfer-Encoding : chunked", b"0\r\n\r\n"),
             (b" Transfer-Encoding: chunked", b"0\r\n\r\n"),
             (b"Transfer-Encoding: \x0bchunked", b"0\r\n\r\n"),
