@@ -122,7 +122,11 @@ class Provider:
                 break
         if self.region:
             values = {"region": self.region} | values
-        if self.region_pattern and not re.fullmatch(self.region_pattern, values.get("region", "")):
+        if (
+            self.region_pattern
+            and "{region}" in base
+            and not re.fullmatch(self.region_pattern, values.get("region", ""))
+        ):
             raise InvalidField(f"endpoint does not name a region of {self.slug}")
         if "{account}" in base:
             values = values | {"account": self._account(account)}

@@ -102,3 +102,16 @@ class PricesTests(SynchronousTestCase):
         settings = ProviderSettings(base_url="https://models.example/v1", prices="opnai")
         error = self.assertRaises(ConfigurationError, ProviderTable, {"custom-resold": settings})
         self.assertIn("providers.custom-resold.prices: 'opnai' is not known here; did you mean 'openai'?", str(error))
+
+
+class OverriddenRegionTests(SynchronousTestCase):
+    """A vendor whose host names a region, at an address of the operator's."""
+
+    def test_every_form_reaches_the_override(self) -> None:
+        """Both of Bedrock's forms are asked at the operator's own address, which has no region to be held to."""
+        table = ProviderTable({"aws-bedrock": ProviderSettings(base_url="http://127.0.0.1:9")})
+        for endpoint, path in (
+            ("bedrock-runtime/us-east-1/model/m/invoke", b"/model/m/invoke"),
+            ("bedrock-mantle/us-east-1/anthropic/v1/messages", b"/bedrock-mantle/us-east-1/anthropic/v1/messages"),
+        ):
+            self.assertEqual(table.lookup("aws-bedrock").address(endpoint), b"http://127.0.0.1:9" + path)
