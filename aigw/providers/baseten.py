@@ -10,6 +10,7 @@ PROVIDER = Provider(
     forms=(
         Form("model/{id}", "production/predict", "https://model-{id}.api.baseten.co"),
         Form("model/{id}/{rest}", "{rest}", "https://model-{id}.api.baseten.co"),
+        Form("chat/completions", "v1/chat/completions"),
     ),
     family="openai-chat",
     prices="baseten",
