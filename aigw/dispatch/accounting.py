@@ -132,9 +132,9 @@ class Account:
             error=error.message[: 2 * TEXT_CHARS] if error else "",
             attempts=self._attempts,
             request_body=request if keep and plan else None,
-            response_body=reading.capture.body() if keep and reading and head else None,
+            response_body=reading.kept_body if keep and reading and head else None,
             request_cut=keep and request_cut,
-            response_cut=keep and reading is not None and reading.capture.cut,
+            response_cut=keep and reading is not None and reading.kept_in_part,
         )
 
     def _request_body(self, plan: Plan | None) -> tuple[bytes, int, bool]:

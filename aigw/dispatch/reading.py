@@ -40,6 +40,7 @@ class Reading:
         "_events",
         "_held",
         "_holds_end",
+        "_plain",
         "_reader",
         "_reply",
         "_response_bytes",
@@ -57,6 +58,8 @@ class Reading:
         self.capture = Capture(settings.log_body_bytes)
         self.held_back = False
         self.body = b""
+        # The answer out of the coding in which it passed, once it has ended.
+        self._plain: bytes | None = None
         self.whole = False
         self._reader = reader
         self._reply = reply
@@ -187,6 +190,17 @@ class Reading:
             return
         if parser is None:
             self._reader.body(plain)
+        self._plain = plain
+
+    @property
+    def kept_body(self) -> bytes:
+        """What the log keeps of the answer, out of its coding where that could be undone."""
+        return self.capture.body() if self._plain is None else self._plain[: self.capture.limit_bytes]
+
+    @property
+    def kept_in_part(self) -> bool:
+        """Whether the log keeps less than the whole."""
+        return self.capture.cut or len(self._plain or b"") > self.capture.limit_bytes
 
     @property
     def _promises_json(self) -> bool:

@@ -699,6 +699,21 @@ class CodedAnswerTests(SynchronousTestCase):
         data = gzip.compress(ANSWER)
         bench.upstream.last.answer(data, headers=self.coded(b"gzip"))
         self.assertEqual((b"".join(reply.chunks), reply.heads[0].headers), (data, self.coded(b"gzip")))
+        bench.sink.flush()
+        # The log has what people can read.
+        self.assertEqual((bench.record.response_body, bench.record.response_bytes), (ANSWER, len(data)))
+        self.assertFalse(bench.record.response_cut)
+
+    def test_cut_copy(self) -> None:
+        """Of a coded answer that is longer than the log keeps, what can be read of its beginning is kept."""
+        bench = Workbench(log_body_bytes=20)
+        bench.asked(reply=ListReply(wants_whole=False))
+        data = gzip.compress(ANSWER)
+        bench.upstream.last.answer(data, headers=self.coded(b"gzip"))
+        bench.sink.flush()
+        self.assertTrue(bench.record.response_cut)
+        self.assertTrue(bench.record.response_body)
+        self.assertTrue(ANSWER.startswith(bench.record.response_body or b"-"))
 
 
 class FramedBodyTests(SynchronousTestCase):
