@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from aigw import __version__
 from aigw.controls.master_key import ensure_master_key
 from aigw.controls.token_file import TokenFile
-from aigw.controls.token_sync import CHANNEL, TokenSync
+from aigw.controls.token_sync import CHANNEL, TokenSync, sync
 from aigw.controls.tokens import Tokens
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.gateways import Gateways
@@ -48,6 +48,7 @@ from aigw.providers.credentials import CredentialParts
 from aigw.providers.pricing import Prices
 from aigw.providers.table import MODULES, ProviderTable
 from aigw.serving.http import Server
+from aigw.serving.patience import at_most
 from aigw.serving.websocket import GatewaySocketFactory
 from aigw.serving.wheel import Wheel
 from aigw.settings import Settings
@@ -67,8 +68,6 @@ from aigw.wire.http_routes import HttpRoutes
 # How long the first start waits to hear whether the database knows any token.
 FIRST_TOKEN_S = 3.0
 POSTGRES_RETRY_S = 5.0
-# What is still unwritten when the drain is over is in the spool, so shipping it is worth a moment only.
-FLUSH_S = 5.0
 CLOSE_S = 2.0
 
 
@@ -206,6 +205,7 @@ class Node:
             postgres = EmbeddedPostgres(self._reactor, self._settings.data_path(), self._settings.postgres)
             starting = Deferred.fromCoroutine(self._start_postgres(postgres, database))
             starting.addErrback(lambda failure: failure.trap(CancelledError))
+            # Behind the connections in the stack, so that it stops after them.
             self._undo.insert(-1, lambda: _cancel_then(starting, postgres.stop))
         return database
 
@@ -265,20 +265,17 @@ class Node:
         if _is_null(1):
             self._log.warn("There is no token yet, and nobody to show one to; make one: aigw token create")
             return ""
-        try:
-            await self._known_tokens(database)
-        except (StorageUnavailable, TimeoutError):
-            pass
-        # `TokenSync` has read them by now, if there were any.
+        # A node that joins others must not print a token of every scope merely because the database was slow.
+        comparing = Deferred.fromCoroutine(self._compare_tokens(tokens, database))
+        comparing.addErrback(lambda failure: self._log.info("the database told no tokens", failure=failure))
+        await at_most(self._reactor, comparing, FIRST_TOKEN_S)
         if tokens.all():
             return ""
         return (await tokens.create("first", SCOPES, "local", None, None)).text
 
-    async def _known_tokens(self, database: LateDatabase) -> None:
-        """Wait until the database is in reach and the tokens were compared, but not for long."""
-        await database.reached().addTimeout(FIRST_TOKEN_S, self._reactor)
-        await database.query("SELECT 1")
-        await deferLater(self._reactor, 0.05)
+    async def _compare_tokens(self, tokens: Tokens, database: LateDatabase) -> None:
+        await database.reached()
+        await sync(tokens, database)
 
     def _greet(self, took_s: float, applications: list[str], operators: list[str], token: str) -> None:
         lines = [f"aigw {__version__} is ready ({took_s:.1f} s)"]
@@ -328,14 +325,9 @@ class Node:
         await self._at_most(port.when_empty(), CLOSE_S)
 
     async def _at_most(self, wait: Deferred[None], limit_s: float) -> None:
-        overdue = self._reactor.callLater(limit_s, wait.cancel)
-        try:
-            await wait
-        except CancelledError:
-            pass
-        finally:
-            if overdue.active():
-                overdue.cancel()
+        if not await at_most(self._reactor, wait, limit_s):
+            wait.addErrback(lambda failure: failure.trap(CancelledError))
+            wait.cancel()
 
     def flush_now(self) -> None:
         """Write what the spool still holds in memory; for an exit that waits for nothing else."""

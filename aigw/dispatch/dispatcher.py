@@ -57,7 +57,6 @@ class Dispatcher:
         refusal = opening.refusal or (Draining() if self.draining else None)
         if refusal is None:
             try:
-                check_settings(opening.settings)
                 for step in opening.steps:
                     check_settings(step.settings)
                 plans = tuple(
@@ -90,6 +89,7 @@ class Dispatcher:
         if refusal is None:
             try:
                 (step,) = opening.steps
+                check_settings(step.settings)
                 plan = plan_session(step, offered, self._providers, self._session_clocks, opening.gateway)
             except GatewayError as error:
                 refusal = error

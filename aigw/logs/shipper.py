@@ -23,6 +23,7 @@ from aigw.logs.source import Chunk, Entry, Source
 from aigw.logs.sql import FIND_POSITION
 from aigw.logs.stats import LogStats
 from aigw.logs.window import Window
+from aigw.serving.patience import at_most
 from aigw.values.ids import id_text
 
 FIRST_BACKOFF_S = 0.05
@@ -123,28 +124,13 @@ class Shipper:
         self._pace.hurry()
         running, self._running = self._running, None
         if running is not None:
-            await self._at_most(running, max(flush_s, 0.001))
+            if not await at_most(self._clock, running, max(flush_s, 0.001)):
+                running.cancel()
+            running.addErrback(lambda failure: failure.trap(CancelledError))
         sources, self._sources = self._sources, []
         for source in sources:
             source.close()
             source.directory.release()
-
-    async def _at_most(self, running: Deferred[None], limit_s: float) -> None:
-        """
-        Wait for the loop's end, but no longer. Cancelling it alone would not do: a statement that a frozen server does
-        not answer ends with its connection, which is closed after us.
-        """
-        over: Deferred[None] = Deferred()
-        overdue = self._clock.callLater(limit_s, over.callback, None)
-
-        def ended(result: object) -> None:
-            if overdue.active():
-                overdue.cancel()
-                over.callback(None)
-
-        running.addBoth(ended)
-        await over
-        running.cancel()
 
     def wake(self) -> None:
         """Something was written: ship it soon, or now if a batch is full."""
