@@ -104,3 +104,27 @@ def _signal(pids: list[int], number: int) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             pass
+
+
+class FrozenStopTests(IntegrationTestCase):
+    """A stop while the database does not answer."""
+
+    embedded = True
+
+    async def test_stop(self) -> None:
+        """The gateway ends in order without the frozen database's answer; what it did not ship is there afterwards."""
+        # Longer than this test may take: only a stop that does not wait for the statement passes.
+        self.config = "[pool]\nstatement_s = 3000\nanswer_s = 3600\n"
+        gateway = await self.start()
+        client = await self.connect(gateway)
+        database = processes_of(self.cluster)
+        self.addCleanup(_signal, database, SIGCONT)
+        _signal(database, SIGSTOP)
+        client.ask("unshipped")
+        await client.ending("unshipped")
+        self.assertEqual(await gateway.stop(), 0)
+        await self.start()
+        # Each look is a process of its own, so this does not spin.
+        while not (logs := await self.logs()):
+            pass
+        self.assertEqual([log["event_id"] for log in logs], ["unshipped"])

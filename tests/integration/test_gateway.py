@@ -73,6 +73,17 @@ class GatewayTests(IntegrationTestCase):
             self.assertEqual(answer.code, 401)
             self.assertEqual(json.loads(await readBody(answer))["error"][0]["code"], 2009)
 
+    async def test_node_that_joins(self) -> None:
+        """A second gateway on the same database takes the tokens that are there, and prints none of its own."""
+        first = await self.start()
+        self.assertIn("shown this once", first.output)
+        self.data_dir = self.data_dir.parent / "second"
+        second = await self.start()
+        self.assertNotIn("shown this once", second.output)
+        client = await self.connect(second)
+        client.ask("here too")
+        await client.ending("here too")
+
     async def test_two_hundred_in_flight(self) -> None:
         """200 requests for three providers, in flight at once on one socket, all come back right and are logged."""
         provider = await self.provider()

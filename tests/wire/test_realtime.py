@@ -170,6 +170,12 @@ class OpeningTests(RealtimeCase):
             self.assertEqual(self.error(client), (401, 2009))
         self.assertEqual((self.provider.asked, self.port.sink.begun), ([], []))
 
+    async def test_malformed_setting(self) -> None:
+        """A setting with a typing error is refused here as on every other route, and logged."""
+        client = await self.connect(headers={**AUTHORIZED, "cf-aig-collect-log": "maybe"})
+        self.assertEqual(self.error(client), (400, 4003))
+        self.assertEqual((self.provider.asked, (await self.record()).error_code), ([], 4003))
+
     async def test_open_gateway(self) -> None:
         """A gateway without authentication takes a client without a token; the provider's key passes."""
         _, peer = await self.session(headers={"authorization": "Bearer sk-fake"}, gateway="open")
