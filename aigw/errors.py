@@ -32,6 +32,10 @@ class StorageUnavailable(AigwError):
     """The database gave no answer in time, or there is none."""
 
 
+class StateUnavailable(AigwError):
+    """The store of counters or of cached answers gave no answer in time."""
+
+
 class PostgresNotStarted(AigwError):
     """The embedded PostgreSQL cannot be started; the text says what to do."""
 
@@ -60,6 +64,8 @@ class GatewayError(AigwError):
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.text)
         self.detail = detail
+        # Of the answer that tells it, such as `retry-after`; names in lower case.
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def message(self) -> str:
@@ -167,6 +173,51 @@ class UpgradeRequired(GatewayError):
     """The address speaks WebSocket only."""
 
     code, status, text = 4260, 426, "This address speaks WebSocket"
+
+
+# What the owner allows ------------------------------------------------------------------------------------------------
+
+
+class RateLimited(GatewayError):
+    """More was asked than the owner allows in this time."""
+
+    code, status, retryable, text = 2003, 429, True, "Rate limited"
+
+
+class SpendLimitExceeded(GatewayError):
+    """The owner's budget for this time is spent."""
+
+    code, status, retryable, text = 2045, 429, False, "Spend limit exceeded"
+
+
+class UnpricedModel(GatewayError):
+    """A spend limit holds for the request, and nobody knows what the model costs."""
+
+    code, status, text = 4061, 403, "The model has no known price, and the owner refuses such models"
+
+
+class PolicyDenied(GatewayError):
+    """One of the owner's policies blocks the request, or none allows it."""
+
+    code, status, text = 4062, 403, "Access denied by policy"
+
+
+class NotAllowed(GatewayError):
+    """The token or the team may not use this model or provider."""
+
+    code, status, text = 4063, 403, "The token may not ask for this"
+
+
+class ControlUnavailable(GatewayError):
+    """A limit cannot be held to, because its counters cannot be reached; the owner chose to refuse then."""
+
+    code, status, retryable, text = 4064, 503, True, "A limit cannot be checked now"
+
+
+class IdentityNotReady(GatewayError):
+    """The key that signed an identity token is being fetched."""
+
+    code, status, retryable, text = 4065, 503, True, "The identity provider's keys are being fetched; try again"
 
 
 # The gateway cannot take it now ---------------------------------------------------------------------------------------

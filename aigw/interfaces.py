@@ -9,6 +9,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from aigw.errors import GatewayError
+from aigw.values.cached import CachedAnswer
+from aigw.values.counting import Charge, Correction, Verdict
 from aigw.values.outbound import OutboundAnswer
 from aigw.values.realtime import RealtimeRequest
 from aigw.values.record import Begin, End
@@ -250,6 +252,71 @@ class IDatabase(Interface):
 
     def when_available(call: Callable[[], None]) -> None:
         """Call back each time the database has come (back) into reach, after migrations are applied."""
+
+
+class ICounters(Interface):
+    """
+    Counters that requests are held to. A store in this process answers at once, one that others share answers by a
+    Deferred; whoever asks must take both.
+    """
+
+    available = Attribute("False while the store does not answer, or is still being built anew.")
+
+    def take(charges: Sequence[Charge]) -> Verdict | Deferred[Verdict]:
+        """
+        Take all of these amounts, or none, as one step that no other caller comes between.
+
+        Args:
+            charges: No two with the same key and slot.
+        Returns:
+            What became of them; a Deferred may be cancelled, and what it had taken is then given back.
+        Raises:
+            StateUnavailable: (or the Deferred fails with it) The store gave no answer in time.
+        """
+
+    def settle(corrections: Sequence[Correction]) -> None:
+        """
+        Bring amounts that were taken to what they really were. Does not wait; while the store is away, a bounded number
+        of corrections waits with it, and what is dropped is counted.
+        """
+
+    def read(charges: Sequence[Charge]) -> tuple[int, ...] | Deferred[tuple[int, ...]]:
+        """
+        What the slots of each charge hold together, nothing being taken.
+
+        Raises:
+            StateUnavailable: As `take`.
+        """
+
+
+class ICacheStore(Interface):
+    """Where answers are kept. As with counters, an answer comes at once or by a Deferred."""
+
+    available = Attribute("False while the store does not answer.")
+
+    def get(key: bytes, now_ms: int) -> CachedAnswer | Deferred[CachedAnswer | None] | None:
+        """
+        The answer under a key.
+
+        Args:
+            key: 32 bytes.
+            now_ms: UTC, milliseconds since the epoch: what is kept no longer is not found.
+        Raises:
+            StateUnavailable: (or the Deferred fails with it) The store gave no answer in time.
+        """
+
+    def put(key: bytes, answer: CachedAnswer, kept_until_ms: int) -> None:
+        """
+        Keep an answer, in place of what was there. Does not wait; a full store drops it and counts that.
+
+        Args:
+            key: 32 bytes.
+            answer: See there.
+            kept_until_ms: UTC, milliseconds since the epoch; not before `answer.fresh_until_ms`.
+        """
+
+    def drop(key: bytes) -> None:
+        """Forget an answer. Does not wait."""
 
 
 class IReply(Interface):

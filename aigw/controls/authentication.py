@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from aigw.controls.tokens import Tokens
 from aigw.errors import Unauthorized
 from aigw.values.gateway import Gateway
+from aigw.values.limits import Bounds
 from aigw.values.token import Scope
 
 # Browsers cannot set headers on a WebSocket, so they offer the token as a subprotocol with this prefix.
 SUBPROTOCOL_PREFIX = "cf-aig-authorization."
+
+
+@attrs.frozen
+class Bound:
+    """
+    Attributes:
+        holder: `token:<id>` or `team:<name>`; counters are kept under it.
+        bounds: See there.
+    """
+
+    holder: str
+    bounds: Bounds
 
 
 @attrs.frozen
@@ -23,10 +37,18 @@ class Caller:
     Attributes:
         token_id: Public id of the token; empty for an anonymous caller of an open gateway.
         authenticated: Whether a valid token was shown.
+        team: Name of the team that the token, or the person, belongs to; empty for none.
+        user: The person, as the token or the identity provider names it; empty when unknown.
+        bounds: What the caller is held to: those of the token, and those of the team.
+        identity: Verified claims for policies: `user` (with `id`, `email`, `groups`) and `custom`.
     """
 
     token_id: str = ""
     authenticated: bool = False
+    team: str = ""
+    user: str = ""
+    bounds: tuple[Bound, ...] = ()
+    identity: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 ANONYMOUS = Caller()

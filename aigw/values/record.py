@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from aigw.values.counting import Charged
 from aigw.values.usage import Usage
 
 # Texts of a record that a client may choose are cut to this many characters: a narrow row stays narrow.
@@ -30,6 +31,8 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
         metadata: JSON object of `cf-aig-metadata`, at most five entries, or empty.
         collect: False: no row is kept, only the rollups count it (section 6.4 of the reference).
         collect_payload: False: the row is kept without bodies.
+        team: Name of the caller's team, empty when it has none.
+        user: Who called, as the token or the identity provider names the person; empty when unknown.
     """
 
     id: bytes
@@ -43,6 +46,8 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     metadata: bytes = b""
     collect: bool = True
     collect_payload: bool = True
+    team: str = ""
+    user: str = ""
 
 
 class Target(msgspec.Struct, frozen=True, array_like=True):
@@ -120,10 +125,12 @@ class Begin(msgspec.Struct, frozen=True, array_like=True, tag="b"):
 
     Attributes:
         origin, target: See there; `target` is the first step's.
+        charged: What spend counters have taken for it, an estimate; it holds when the process dies.
     """
 
     origin: Origin
     target: Target
+    charged: tuple[Charged, ...] = ()
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, tag="e"):
@@ -151,6 +158,8 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="e"):
         cached: True for an answer out of the cache.
         custom_cost: True when the price came from the request's own header.
         session: Of a realtime session, else None.
+        charged: What it cost each spend counter.
+        controls: What the controls did beyond a plain pass, such as `cache`, `distance`, `locked`; empty for nothing.
     """
 
     origin: Origin
@@ -176,3 +185,5 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     cached: bool = False
     custom_cost: bool = False
     session: Session | None = None
+    charged: tuple[Charged, ...] = ()
+    controls: dict[str, str | int | float | bool | list[str]] = {}
