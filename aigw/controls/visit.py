@@ -9,25 +9,10 @@ import msgspec
 from aigw.controls.authentication import Caller
 from aigw.values.gateway import Gateway
 from aigw.values.record import Target
-from aigw.values.step import UpstreamRequest
+from aigw.values.step import Ask, UpstreamRequest
 from aigw.values.usage import Usage
 
 Metadata = Mapping[str, str | int | float | bool]
-
-
-class Ask(msgspec.Struct, frozen=True, gc=False):
-    """
-    What a request's body tells of the answer that it wants.
-
-    Attributes:
-        stream: Whether it asks for a stream.
-        output_tokens: The most that it allows for one answer; 0 when it does not say.
-        answers: How many answers it wants.
-    """
-
-    stream: bool = False
-    output_tokens: int = 0
-    answers: int = 1
 
 
 class Visit(msgspec.Struct, frozen=True):

@@ -106,14 +106,14 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
     except InvalidField as error:
         raise InvalidField(f"step {index}: {error.detail}") from None
     held = step.query if isinstance(step.query, bytes) else b""
-    model = provider.model(held, step.endpoint)
+    ask = provider.ask(held, step.endpoint)
     return Plan(
         provider,
         UpstreamRequest(step.method, url, headers, step.query, step_clocks(clocks, step.settings), provider.overridden),
         Target(
             provider=provider.slug,
             path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
-            model=model[:TEXT_CHARS],
+            model=ask.model,
             request_content_type=_content_type(headers),
             request_bytes=len(held),
             model_type=provider.model_type(step.endpoint),

@@ -83,7 +83,7 @@ def plan_session(
         Target(
             provider=provider.slug,
             path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
-            model=provider.model(b"", step.endpoint)[:TEXT_CHARS],
+            model=provider.ask(b"", step.endpoint).model,
             model_type="realtime",
         ),
         provider.session_reader(step.endpoint),

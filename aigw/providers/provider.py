@@ -6,6 +6,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 import attrs
+import msgspec
 
 from aigw.errors import InvalidField, NotFound
 from aigw.interfaces import ICredentials
@@ -16,10 +17,10 @@ from aigw.providers.headers import outgoing
 from aigw.providers.model_types import model_type
 from aigw.providers.paths import HOST_LABEL, HOST_NAME, Form, fill, split_endpoint
 from aigw.providers.realtime import Realtime, Upgrade, renamed, split_keys, split_protocols
-from aigw.providers.request import model_of_body, model_of_query
+from aigw.providers.request import ask_of_body, model_of_query
 from aigw.providers.sessions import SessionReader, session_reader
 from aigw.values.record import TEXT_CHARS
-from aigw.values.step import Headers
+from aigw.values.step import Ask, Headers
 
 # Applications use a handful of endpoints over and over.
 ADDRESSES_KEPT = 256
@@ -216,22 +217,22 @@ class Provider:
         """
         return None if self.source is None else self.source.credentials(endpoint, headers)
 
-    def model(self, query: bytes, endpoint: str) -> str:
+    def ask(self, query: bytes, endpoint: str) -> Ask:
         """
-        The model that a request names, for the log.
+        What a request asks for.
 
         Args:
             query: The request's body.
-            endpoint: As in `address`.
-        Returns:
-            Its name as written in the path or the body, empty when neither names one.
+            endpoint: As in `address`; the model that its path names goes before the one in the body.
         """
         path, _, arguments = endpoint.partition("?")
-        if self.model_pattern:
-            found = re.search(self.model_pattern, path.strip("/"))
-            if found is not None:
-                return unquote(found[1])[:TEXT_CHARS]
-        return model_of_body(query) or model_of_query(arguments)
+        ask = ask_of_body(query)
+        named = re.search(self.model_pattern, path.strip("/")) if self.model_pattern else None
+        if named is not None:
+            return msgspec.structs.replace(ask, model=unquote(named[1])[:TEXT_CHARS])
+        if arguments and not ask.model:
+            return msgspec.structs.replace(ask, model=model_of_query(arguments))
+        return ask
 
     def model_type(self, endpoint: str) -> str:
         """What kind of model an endpoint asks, such as `chat`; empty when its path does not tell."""

@@ -9,30 +9,58 @@ import msgspec
 
 from aigw.providers.peek import peek
 from aigw.values.record import TEXT_CHARS
+from aigw.values.step import Ask
 
 
 class _Body(msgspec.Struct, gc=False):
     model: Any = None
     model_id: Any = None
+    stream: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    n: Any = None
+    generationConfig: Any = None
+    inferenceConfig: Any = None
 
 
 _body = msgspec.json.Decoder(_Body)
+_SILENT = Ask()
+# More than any model writes, so that a made-up number stays a number.
+_MOST_TOKENS = 10_000_000
+_MOST_ANSWERS = 128
 
 
-def model_of_body(body: bytes) -> str:
+def ask_of_body(body: bytes) -> Ask:
     """
-    The model that a JSON body names in `model` (or `model_id`, as voice vendors do).
+    What a JSON body asks for: the model in `model` (or `model_id`, as voice vendors do), cut to `TEXT_CHARS`, and how
+    much of an answer, in the wording of whichever vendor.
 
     Returns:
-        At most `TEXT_CHARS` characters; empty when it names none, or is no JSON object.
+        Nothing asked when the body is no JSON object.
     """
     if body[:1] != b"{" and body.lstrip()[:1] != b"{":
-        return ""
-    named = peek(_body, body)
-    for value in (named.model, named.model_id) if named is not None else ():
-        if isinstance(value, str) and value:
-            return value[:TEXT_CHARS]
-    return ""
+        return _SILENT
+    told = peek(_body, body)
+    if told is None:
+        return _SILENT
+    model = next((name for name in (told.model, told.model_id) if isinstance(name, str) and name), "")
+    output_tokens = told.max_completion_tokens or told.max_tokens or told.max_output_tokens
+    answers = told.n
+    if isinstance(told.generationConfig, dict):
+        output_tokens, answers = (told.generationConfig.get(name) for name in ("maxOutputTokens", "candidateCount"))
+    elif isinstance(told.inferenceConfig, dict):
+        output_tokens = told.inferenceConfig.get("maxTokens")
+    return Ask(
+        model[:TEXT_CHARS],
+        told.stream is True,
+        _count(output_tokens, 0, _MOST_TOKENS),
+        _count(answers, 1, _MOST_ANSWERS),
+    )
+
+
+def _count(value: Any, least: int, most: int) -> int:
+    return min(max(value, least), most) if type(value) is int else least
 
 
 def model_of_query(query: str) -> str:

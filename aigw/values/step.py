@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import msgspec
 from twisted.web.iweb import IBodyProducer
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -25,6 +26,23 @@ class Clocks:
     first_byte_s: float = 300.0
     idle_s: float = 120.0
     total_s: float = 3600.0
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """
+    What a request tells of the answer that it wants.
+
+    Attributes:
+        model: As named in the path or the body, empty when neither names one.
+        stream: Whether the body asks for a stream.
+        output_tokens: The most that the body allows for one answer; 0 when it does not say.
+        answers: How many answers the body wants.
+    """
+
+    model: str = ""
+    stream: bool = False
+    output_tokens: int = 0
+    answers: int = 1
 
 
 @attrs.frozen

@@ -297,8 +297,8 @@ class ModelTests(SynchronousTestCase):
             ("google-vertex-ai", "v1/projects/p/locations/r/publishers/a/models/c@2:rawPredict", "c@2"),
             ("google-vertex-ai", "v1/projects/p/locations/r/endpoints/openapi/chat/completions", "from-body"),
         ):
-            self.assertEqual(table.lookup(slug).model(body, endpoint), expected, (slug, endpoint))
-        self.assertEqual(table.lookup("deepgram").model(b"RIFF", "v1/listen?model=nova-3&x=1"), "nova-3")
+            self.assertEqual(table.lookup(slug).ask(body, endpoint).model, expected, (slug, endpoint))
+        self.assertEqual(table.lookup("deepgram").ask(b"RIFF", "v1/listen?model=nova-3&x=1").model, "nova-3")
 
 
 class ReaderTests(SynchronousTestCase):

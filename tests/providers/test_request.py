@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aigw.providers.request import model_of_body, model_of_query, request_text_bytes
+from aigw.providers.request import ask_of_body, model_of_query, request_text_bytes
 from aigw.values.record import TEXT_CHARS
 
 
@@ -13,9 +13,9 @@ class ModelTests(SynchronousTestCase):
 
     def test_usual_bodies(self) -> None:
         """`model`, or `model_id` as voice vendors say, wherever it stands."""
-        self.assertEqual(model_of_body(b'{"model":"gpt-4o","stream":true}'), "gpt-4o")
-        self.assertEqual(model_of_body(b' \n{"text":"hi","model_id":"eleven_v3"}'), "eleven_v3")
-        self.assertEqual(model_of_body(b'{"model":"a","model":"b"}'), "b")
+        self.assertEqual(ask_of_body(b'{"model":"gpt-4o","stream":true}').model, "gpt-4o")
+        self.assertEqual(ask_of_body(b' \n{"text":"hi","model_id":"eleven_v3"}').model, "eleven_v3")
+        self.assertEqual(ask_of_body(b'{"model":"a","model":"b"}').model, "b")
 
     def test_odd_bodies(self) -> None:
         """A body that names no model, or is no JSON, gives an empty one."""
@@ -31,11 +31,28 @@ class ModelTests(SynchronousTestCase):
             b'{"model":"\xff"}',
             b"--boundary\r\ncontent-disposition: form-data",
         ):
-            self.assertEqual(model_of_body(body), "", body[:40])
+            self.assertEqual(ask_of_body(body).model, "", body[:40])
+
+    def test_length_of_the_answer(self) -> None:
+        """Each vendor words the most that it may write in its own way; what is no number counts as not said."""
+        for body, tokens, answers in (
+            (b'{"max_tokens":7,"stream":true}', 7, 1),
+            (b'{"max_completion_tokens":8,"max_tokens":7,"n":3}', 8, 3),
+            (b'{"max_output_tokens":9}', 9, 1),
+            (b'{"generationConfig":{"maxOutputTokens":10,"candidateCount":2}}', 10, 2),
+            (b'{"inferenceConfig":{"maxTokens":11}}', 11, 1),
+            (b'{"max_tokens":"many","n":true,"generationConfig":[]}', 0, 1),
+            (b'{"max_tokens":-5,"n":0}', 0, 1),
+            (b'{"max_tokens":99999999999,"n":99999}', 10_000_000, 128),
+        ):
+            ask = ask_of_body(body)
+            self.assertEqual((ask.output_tokens, ask.answers), (tokens, answers), body)
+        self.assertTrue(ask_of_body(b'{"stream":true}').stream)
+        self.assertFalse(ask_of_body(b'{"stream":"yes"}').stream)
 
     def test_long_names_are_cut(self) -> None:
         """A name of any length stays narrow in the log."""
-        self.assertEqual(len(model_of_body(b'{"model":"' + b"x" * 10_000 + b'"}')), TEXT_CHARS)
+        self.assertEqual(len(ask_of_body(b'{"model":"' + b"x" * 10_000 + b'"}').model), TEXT_CHARS)
 
     def test_query_strings(self) -> None:
         """Deepgram's model stands in the query string."""
