@@ -12,6 +12,11 @@ from aigw.controls.windows import Window
 from aigw.errors import GatewayError
 from aigw.values.limits import Unit
 
+# Counters of money outlive the process: their keys begin so, all others begin otherwise. A store in memory holds them
+# back until they are built anew after a start.
+SPEND = "spend:"
+RATE = "rate:"
+
 
 @attrs.frozen
 class Overrun:
@@ -33,12 +38,13 @@ class Overrun:
 class Limit:
     """
     Attributes:
-        key: Of the counter, partition values included. The same key is charged once in an exchange.
+        key: Of the counter, partition values included. The same key is charged once in an exchange. Begins with
+            `SPEND` for the unit `usd`, else with `RATE`.
         unit: What is counted.
         limit: The most in a window: requests, tokens, or nano-dollars.
         window: See there.
         name: For errors, metrics and webhooks; no caller's word.
-        refusal: Makes the error for the client.
+        refusal: Makes the error for the client, for the step that does not fit.
         open: Whether requests pass while the counters cannot be reached.
         alert: Whether thresholds of this limit call the gateway's webhook.
     """
@@ -48,7 +54,7 @@ class Limit:
     limit: int
     window: Window
     name: str
-    refusal: Callable[[Overrun], GatewayError]
+    refusal: Callable[[Overrun, Visit], GatewayError]
     open: bool = True
     alert: bool = False
 
@@ -57,4 +63,9 @@ class LimitSource(Protocol):
     """Whoever sets limits: a gateway, a token, a team, a policy."""
 
     def limits(self, visit: Visit) -> Sequence[Limit]:
-        """The limits that hold for a step; none when nothing does."""
+        """
+        The limits that hold for a step; none when nothing does.
+
+        Raises:
+            GatewayError: Nobody can say which, and the owner wants such a step refused.
+        """

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import attrs
+import msgspec
 
 # A sliding window is counted in so many parts: it never holds more than its limit, and gives room back at most this
 # fraction of the window late.
@@ -14,23 +15,28 @@ SLIDING_SLOTS = 60
 Period = Literal["hourly", "daily", "weekly", "monthly"]
 
 
-@attrs.frozen
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """
-    A window at one moment.
+    A window at one moment. All times are UTC, milliseconds since the epoch.
 
     Attributes:
         slot: The slot of that moment.
         first: The oldest slot that still counts.
-        expires_ms: When the slot will count no more; UTC, milliseconds since the epoch.
+        expires_ms: When the slot will count no more.
+        begins_ms, ends_ms: The slot's own time, its end not included.
     """
 
     slot: int
     first: int
     expires_ms: int
+    begins_ms: int
+    ends_ms: int
 
 
-@attrs.frozen
+_NEVER = Span(0, 0, 0, 0, 0)
+
+
+@attrs.define
 class Window:
     """
     A fixed or a sliding window.
@@ -42,18 +48,33 @@ class Window:
 
     slot_ms: int
     slots: int
+    # The last answer: it holds for every request of the same slot.
+    _span: Span = attrs.field(default=_NEVER, init=False, eq=False, repr=False)
 
     def at(self, now_ms: int) -> Span:
         """The window at a moment."""
+        span = self._span
+        if not span.begins_ms <= now_ms < span.ends_ms:
+            span = self._span = self._make(now_ms)
+        return span
+
+    def _make(self, now_ms: int) -> Span:
         slot = now_ms // self.slot_ms
-        return Span(slot, slot - self.slots + 1, (slot + self.slots) * self.slot_ms)
+        begins_ms = slot * self.slot_ms
+        return Span(
+            slot, slot - self.slots + 1, begins_ms + self.slots * self.slot_ms, begins_ms, begins_ms + self.slot_ms
+        )
 
     def retry_after_s(self, now_ms: int, oldest: int) -> int:
-        """Whole seconds until the slot that holds something longest counts no more."""
+        """Whole seconds until the slot that holds something longest counts no more; 1 at least."""
         return max(1, -(-((oldest + self.slots) * self.slot_ms - now_ms) // 1000))
 
+    def reset_s(self, now_ms: int) -> int:
+        """Whole seconds until what is taken now counts no more; 1 at least."""
+        return max(1, -(-(self.at(now_ms).expires_ms - now_ms) // 1000))
 
-@attrs.frozen
+
+@attrs.define
 class NamedWindow(Window):
     """
     An interval of the calendar, by UTC: weeks begin on Monday, months on the first.
@@ -62,16 +83,16 @@ class NamedWindow(Window):
         period: Which.
     """
 
-    period: Period = "daily"
+    period: Period = attrs.field(default="daily", kw_only=True)
 
-    def at(self, now_ms: int) -> Span:
-        """The window at a moment; its slot is the interval's first second."""
+    def _make(self, now_ms: int) -> Span:
+        """A slot is named by its first second."""
         begin, end = _interval(self.period, now_ms)
-        return Span(begin, begin, end * 1000)
+        return Span(begin, begin, end * 1000, begin * 1000, end * 1000)
 
     def retry_after_s(self, now_ms: int, oldest: int) -> int:
-        """Whole seconds until the interval is over."""
-        return max(1, -(-(_interval(self.period, now_ms)[1] * 1000 - now_ms) // 1000))
+        """Whole seconds until the interval is over; 1 at least."""
+        return self.reset_s(now_ms)
 
 
 def fixed(window_s: int) -> Window:
@@ -81,12 +102,13 @@ def fixed(window_s: int) -> Window:
 
 def sliding(window_s: int) -> Window:
     """A window that ends now."""
-    return Window(max(1, -(-window_s * 1000 // SLIDING_SLOTS)), SLIDING_SLOTS + 1)
+    # One slot more than the window is long: the present one is never full.
+    return Window(-(-window_s * 1000 // SLIDING_SLOTS), SLIDING_SLOTS + 1)
 
 
 def named(period: Period) -> Window:
     """An interval of the calendar."""
-    return NamedWindow(0, 1, period)
+    return NamedWindow(0, 1, period=period)
 
 
 def _interval(period: Period, now_ms: int) -> tuple[int, int]:
