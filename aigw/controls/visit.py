@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -13,6 +14,13 @@ from aigw.values.step import Ask, UpstreamRequest
 from aigw.values.usage import Usage
 
 Metadata = Mapping[str, str | int | float | bool]
+
+
+class Price(Protocol):
+    """What a usage of one step costs."""
+
+    def __call__(self, usage: Usage, response_model: str = "") -> int | None:
+        """Nano-dollars, None when unknown."""
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -27,8 +35,8 @@ class Visit(msgspec.Struct, frozen=True):
         raw_metadata: The same as JSON; empty for none. The same text means the same metadata.
         ask: See there.
         now_ms: When the exchange opened; UTC, milliseconds since the epoch.
-        price: Nano-dollars of a usage of this step's model, by the request's own price where it has one; None when
-            unknown.
+        price: Nano-dollars of a usage, by the request's own price where it has one, else by that of the model that
+            answered (its second argument, empty when not known) or was asked for; None when unknown.
         country: Two letters, as a proxy in front tells; empty when unknown.
     """
 
@@ -41,5 +49,5 @@ class Visit(msgspec.Struct, frozen=True):
     raw_metadata: bytes
     ask: Ask
     now_ms: int
-    price: Callable[[Usage], int | None]
+    price: Price
     country: str = ""
