@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -11,6 +11,7 @@ from zope.interface import Attribute, Interface
 from aigw.errors import GatewayError
 from aigw.values.cached import CachedAnswer
 from aigw.values.counting import Charge, Correction, Verdict
+from aigw.values.document import Stored
 from aigw.values.outbound import OutboundAnswer
 from aigw.values.realtime import RealtimeRequest
 from aigw.values.record import Begin, End
@@ -252,6 +253,56 @@ class IDatabase(Interface):
 
     def when_available(call: Callable[[], None]) -> None:
         """Call back each time the database has come (back) into reach, after migrations are applied."""
+
+    def listen(channel: str, heard: Callable[[str | None], None]) -> None:
+        """
+        Hear what is sent by NOTIFY.
+
+        Args:
+            channel: Lower-case letters and underscores.
+            heard: Called with each payload; with None whenever some may have been missed.
+        """
+
+
+class IDocuments(Interface):
+    """Named declarations of one kind, such as gateways: held in memory, kept where all processes find them."""
+
+    known = Attribute("False until the copy on disk or the database was read: nobody knows yet what there is.")
+
+    def find(account: str, name: str) -> Stored[Any] | None:
+        """The document of these names, or None. A look-up in memory."""
+
+    def all() -> list[Stored[Any]]:
+        """Every document that can be read, by account and name."""
+
+    def on_changed(call: Callable[[str, str], None]) -> None:
+        """Be called with account and name of each document that is new, changed or gone, whoever did it."""
+
+    def put(
+        account: str, name: str, document: Mapping[str, Any], expected_version: int | None = None
+    ) -> Awaitable[Stored[Any]]:
+        """
+        Write a document.
+
+        Args:
+            account, name: Together its name.
+            document: What JSON can hold.
+            expected_version: What is replaced; 0: nothing must be there; None: whatever is there.
+        Raises:
+            ValueError: It is none of its kind.
+            StorageUnavailable: The database cannot be reached; whether it was written is then unknown.
+            AigwError: It conflicts with what is there, or cannot be stored.
+        """
+
+    def delete(account: str, name: str, expected_version: int | None = None) -> Awaitable[bool]:
+        """
+        Delete a document.
+
+        Returns:
+            Whether there was one, with that version.
+        Raises:
+            StorageUnavailable: The database cannot be reached; whether it was deleted is then unknown.
+        """
 
 
 class ICounters(Interface):

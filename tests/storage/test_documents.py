@@ -1,0 +1,204 @@
+"""Documents of two processes meet in a real PostgreSQL."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from aigw.errors import ConfigurationError, StorageUnavailable
+from aigw.storage.database import Database
+from aigw.storage.document_file import DocumentFile
+from aigw.storage.document_table import DOCUMENT_BYTES, DocumentRefused, TooManyDocuments, VersionConflict
+from aigw.storage.documents import RECONCILE_S, Documents
+from aigw.storage.dsn import read_dsn
+from aigw.storage.late import LateDatabase
+from aigw.testing.postgres import fresh_database
+
+
+def colour(account: str, name: str, document: Mapping[str, Any]) -> str:
+    """Reads a document of these tests."""
+    value = document.get("colour")
+    if not isinstance(value, str):
+        raise ValueError("colour: missing")
+    return value
+
+
+def documents(database: Any, path: Path, clock: Any = None) -> Documents[str]:
+    """One process's documents, with what their table's neighbours are not asked."""
+    return Documents("colours", database, DocumentFile(path, execute), colour, clock or Clock())
+
+
+class SharedDocumentsTests(TestCase):
+    async def setUp(self) -> None:
+        self.dsn = read_dsn(await fresh_database(reactor))
+        self.database = self.connect()
+        await self.database.reached()
+        self.path = Path(self.mktemp())
+        self.here, self.there = self.node(self.path), self.node(Path(self.mktemp()))
+        await self.here.compare()
+        await self.there.compare()
+
+    def connect(self) -> Database:
+        database = Database(reactor, self.dsn)
+        database.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(database.stop()))
+        return database
+
+    def node(self, path: Path, clock: Any = None) -> Documents[str]:
+        made = documents(self.database, path, clock)
+        made.start()
+        self.addCleanup(made.stop)
+        return made
+
+    async def test_a_change_reaches_the_other_process(self) -> None:
+        """What is written on one process is there on the other without anybody asking, with the same version."""
+        told: Deferred[None] = Deferred()
+        self.there.on_changed(lambda account, name: told.callback(None))
+        made = await self.here.put("local", "sky", {"colour": "blue"})
+        await told
+        found = self.there.find("local", "sky")
+        assert found is not None
+        self.assertEqual((found.value, found.version), ("blue", made.version))
+        self.assertEqual(self.here.find("local", "sky"), made)
+
+    async def test_versions_grow_and_never_return(self) -> None:
+        """A document that is deleted and made again is not taken for the one that was there before."""
+        first = await self.here.put("local", "sky", {"colour": "blue"})
+        second = await self.here.put("local", "sky", {"colour": "grey"})
+        self.assertTrue(await self.here.delete("local", "sky"))
+        third = await self.here.put("local", "sky", {"colour": "blue"})
+        self.assertLess(first.version, second.version)
+        self.assertLess(second.version, third.version)
+
+    async def test_of_two_writers_one_is_told(self) -> None:
+        """Who writes on top of what he has not seen is refused, and nothing is changed."""
+        made = await self.here.put("local", "sky", {"colour": "blue"}, 0)
+        await self.assertFailure(self.put("grey", 0), VersionConflict)
+        await self.assertFailure(self.put("grey", made.version + 1000), VersionConflict)
+        self.assertFalse(await self.here.delete("local", "sky", made.version + 1000))
+        await self.here.put("local", "sky", {"colour": "red"}, made.version)
+        await self.there.compare()
+        self.assertEqual([one.value for one in self.there.all()], ["red"])
+
+    def put(self, value: str, expected_version: int | None = None) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.there.put("local", "sky", {"colour": value}, expected_version))
+
+    async def test_unchanged_documents_stay_the_same_objects(self) -> None:
+        """Whatever was compiled out of a document is good until that very document changes."""
+        await self.here.put("local", "sky", {"colour": "blue"})
+        before = self.here.find("local", "sky")
+        await self.here.put("local", "sea", {"colour": "green"})
+        await self.here.compare()
+        self.assertIs(self.here.find("local", "sky"), before)
+
+    async def test_what_a_newer_release_wrote(self) -> None:
+        """A document that cannot be read harms only itself; it works as soon as it can be read."""
+        await self.database.query(
+            "INSERT INTO documents (kind, account, name, document) VALUES ('colours', 'local', 'odd', '{\"hue\": 7}'),"
+            " ('colours', 'local', 'sky', '{\"colour\": \"blue\"}'), ('others', 'local', 'x', '{\"colour\": \"no\"}')"
+        )
+        await self.here.compare()
+        self.assertEqual([one.name for one in self.here.all()], ["sky"])
+        self.assertEqual([one.name for one in documents_on(self.path).all()], ["sky"])
+        await self.here.put("local", "odd", {"colour": "mauve"})
+        self.assertEqual([one.name for one in self.here.all()], ["odd", "sky"])
+
+    async def test_a_start_without_database(self) -> None:
+        """After an outage of the database, a start has what was there before, and can change nothing."""
+        await self.here.put("local", "sky", {"colour": "blue"})
+        again = documents_on(self.path)
+        self.assertTrue(again.known)
+        self.assertEqual([(one.name, one.value) for one in again.all()], [("sky", "blue")])
+        await self.assertFailure(
+            Deferred.fromCoroutine(again.put("local", "sky", {"colour": "red"})), StorageUnavailable
+        )
+        self.assertEqual([one.value for one in again.all()], ["blue"])
+
+    async def test_a_lost_notification(self) -> None:
+        """What no notification told is found by the comparison that all processes make now and then."""
+        clock = Clock()
+        slow = self.node(Path(self.mktemp()), clock)
+        await slow.compare()
+        told: Deferred[None] = Deferred()
+        slow.on_changed(lambda account, name: told.callback(None))
+        await self.database.query(
+            "INSERT INTO documents (kind, account, name, document)"
+            " VALUES ('colours', 'local', 'sky', '{\"colour\": \"red\"}')"
+        )
+        clock.advance(RECONCILE_S)
+        await told
+        self.assertEqual([one.value for one in slow.all()], ["red"])
+
+    async def test_a_deleted_document_is_gone_everywhere(self) -> None:
+        """Also on the disk, so that a start does not bring it back."""
+        await self.here.put("local", "sky", {"colour": "blue"})
+        await self.there.compare()
+        told: Deferred[None] = Deferred()
+        self.there.on_changed(lambda account, name: told.callback(None))
+        self.assertTrue(await self.here.delete("local", "sky"))
+        await told
+        self.assertEqual((self.there.all(), documents_on(self.path).all()), ([], []))
+        self.assertFalse(await self.here.delete("local", "sky"))
+
+    async def test_what_cannot_be_stored(self) -> None:
+        """Wrong, endless or unwritable documents are refused before the database sees them."""
+        for wrong, error in (
+            ({"color": "blue"}, ValueError),
+            ({"colour": "x" * DOCUMENT_BYTES}, DocumentRefused),
+            ({"colour": "a\0b"}, DocumentRefused),
+            ({"colour": "\ud800"}, DocumentRefused),
+            ({"colour": object()}, DocumentRefused),
+        ):
+            await self.assertFailure(Deferred.fromCoroutine(self.here.put("local", "x", wrong)), error)
+        self.assertEqual(await self.database.query("SELECT count(*) FROM documents"), [(0,)])
+
+    async def test_there_is_an_end_to_it(self) -> None:
+        """No process is made to hold more documents than it is good for."""
+        await self.database.query(
+            "INSERT INTO documents (kind, account, name, document)"
+            " SELECT 'colours', 'local', 'n' || i, '{\"colour\": \"red\"}' FROM generate_series(1, 10000) AS i"
+        )
+        await self.assertFailure(self.put("blue"), TooManyDocuments)
+        await self.here.put("local", "n1", {"colour": "blue"})
+
+
+def documents_on(path: Path) -> Documents[str]:
+    """What a start without database knows."""
+    made = documents(LateDatabase(), path)
+    made.start()
+    made.stop()
+    return made
+
+
+class DocumentFileTests(SynchronousTestCase):
+    """The copy on disk."""
+
+    def test_only_the_owner_may_read(self) -> None:
+        """The file is private, also when an earlier attempt left a public one behind."""
+        path = Path(self.mktemp())
+        beside = path.with_name(path.name + ".new")
+        beside.write_bytes(b"left by a crash")
+        beside.chmod(0o666)
+        self.successResultOf(Deferred.fromCoroutine(DocumentFile(path, execute).write(list)))
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual(DocumentFile(path, execute).read(), ())
+
+    def test_damage_stops_the_start(self) -> None:
+        """A damaged file is reported by its path: to go on without it would drop the owner's limits."""
+        path = Path(self.mktemp())
+        for damage in (b"", b'{"version":1,"documents":[', b"\xff"):
+            path.write_bytes(damage)
+            error = self.assertRaises(ConfigurationError, documents(LateDatabase(), path).start)
+            self.assertIn(str(path), str(error))
+
+    def test_nothing_is_known_before_the_first_look(self) -> None:
+        """Without a copy and without a database, nobody can say what there is."""
+        made = documents_on(Path(self.mktemp()))
+        self.assertEqual((made.known, made.all()), (False, []))
