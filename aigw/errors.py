@@ -32,6 +32,10 @@ class StorageUnavailable(AigwError):
     """The database gave no answer in time, or there is none."""
 
 
+class StatementTooSlow(StorageUnavailable):
+    """The server gave a statement up, since it took longer than it may."""
+
+
 class StateUnavailable(AigwError):
     """The store of counters or of cached answers gave no answer in time."""
 
@@ -311,6 +315,15 @@ class SessionClosed(ProviderFailed):
     """The provider closed a realtime session, and not because it was over."""
 
     code, status, text = 4029, 502, "The provider closed the session"
+
+
+# Beside others who wait for the same answer ----------------------------------------------------------------------------
+
+
+class FellBehind(GatewayError):
+    """A call that identical requests share went on without this one, whose client reads far too slowly."""
+
+    code, status, retryable, text = 4031, 503, True, "The client fell too far behind the others who share this answer"
 
 
 # Endings that only the log sees ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from aigw import __version__
 from aigw.cli import checks, logs, spools, tokens
 from aigw.cli.completion import completion
 from aigw.cli.finding import DEFAULT_DATA_DIR
+from aigw.values.moment import parse_utc, utc_text
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -67,7 +69,27 @@ def _add_token_verbs(add: Callable[..., argparse.ArgumentParser], group: Any) ->
 def _add_log_verbs(add: Callable[..., argparse.ArgumentParser], group: Any) -> None:
     newest = add(group, "list", logs.list_newest, "list the newest logs")
     newest.add_argument("--limit", type=_count, default=20, metavar="N", help="how many (default 20)")
+    _add_log_filters(newest)
     add(group, "show", logs.show, "show one log with its bodies").add_argument("id", metavar="ID")
+
+
+def _add_log_filters(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--since", type=_moment, metavar="TIME", help="such as 90m, 12h, 7d ago, or 2026-11-23T15:05:00Z")
+    verb.add_argument("--account", metavar="NAME", help="only logs of this account")
+    verb.add_argument("--gateway", metavar="NAME", help="... of this gateway")
+    verb.add_argument("--token", metavar="ID", help="... of calls with this token, by its public id")
+    verb.add_argument("--team", metavar="NAME", help="... of callers of this team")
+    verb.add_argument("--user", metavar="NAME", help="... of this user, as the token or the identity provider says")
+    verb.add_argument("--provider", metavar="SLUG", help="... that this provider answered, or failed last")
+    verb.add_argument("--model", metavar="NAME", help="... for this model, as the request named it")
+    verb.add_argument("--status", type=_status, metavar="N", help="... with this HTTP status")
+    verb.add_argument("--event-id", metavar="ID", help="... with this event id")
+    verb.add_argument(
+        *("--metadata",), action="append", default=[], type=_pair, metavar="KEY=VALUE", help="... with this; repeatable"
+    )
+    cached = verb.add_mutually_exclusive_group()
+    cached.add_argument("--cached", action="store_true", default=None, help="... answered out of the gateway's cache")
+    cached.add_argument("--not-cached", action="store_false", dest="cached", default=None, help="... that were not")
 
 
 def _add_chat(verb: argparse.ArgumentParser) -> None:
@@ -99,6 +121,30 @@ def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of logs")
     return int(text)
+
+
+def _status(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no HTTP status")
+    return int(text)
+
+
+def _moment(text: str) -> str:
+    """A moment, or how long ago it was, as ISO 8601 in UTC."""
+    if parse_utc(text) is not None:
+        return text
+    try:
+        ago_s = duration_s(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90m, 12h, 7d or 2026-11-23T15:05:00Z") from None
+    return utc_text(max(0, int(time.time() - ago_s) * 1000))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE")
+    return key, value
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import msgspec
 import psycopg2
 
 from aigw.logs.compression import PIECE_BYTES, compressed
+from aigw.logs.ledger import add_charges
 from aigw.logs.names import Names
 from aigw.logs.position import Position
 from aigw.logs.rollups import live_rows_of, rollups_of
@@ -52,12 +53,10 @@ class Step:
     A move of a spool's position.
 
     Attributes:
-        spool_id: 16 bytes.
         start: What the database must still say; None when it must say nothing.
         end: What it says afterwards.
     """
 
-    spool_id: bytes
     start: Position | None
     end: Position
 
@@ -124,12 +123,15 @@ def in_turns(make: Callable[[T], R], items: Iterable[T]) -> Generator[None, None
     return made
 
 
-async def store(cursor: Any, step: Step | None, packed: Sequence[Packed], rows: Sequence[LogRow]) -> None:
+async def store(
+    cursor: Any, spool_id: bytes, step: Step | None, packed: Sequence[Packed], rows: Sequence[LogRow]
+) -> None:
     """
     Put a batch into the tables.
 
     Args:
         cursor: Within a transaction.
+        spool_id: Of the spool that the records were written to, 16 bytes.
         step: Moves with the rows; None for records out of the quarantine, which have no place in a spool.
         packed, rows: The records and their rows, in the same order.
     Raises:
@@ -137,20 +139,24 @@ async def store(cursor: Any, step: Step | None, packed: Sequence[Packed], rows: 
         StorageUnavailable, psycopg2.Error: As the database says.
     """
     if step is not None:
-        await _advance(cursor, step)
+        await _advance(cursor, spool_id, step)
     made = await _insert(cursor, packed, rows)
     # Rows that were there already have been counted. An exchange that leaves no row has only the position to tell.
-    new = [row for row in {row.id: row for row in rows}.values() if row.id in made]
-    counted = new + [row for each, row in zip(packed, rows, strict=True) if not _kept(each)]
+    both = list(zip(packed, rows, strict=True))
+    new = [pair for pair in {pair[1].id: pair for pair in both}.values() if pair[1].id in made]
+    counted = new + [pair for pair in both if not _kept(pair[0])]
     if counted:
-        await cursor.execute(ADD_ROLLUPS, (msgspec.json.encode(rollups_of(counted)).decode(),))
+        rollups = rollups_of(row for _, row in counted)
+        await cursor.execute(ADD_ROLLUPS, (msgspec.json.encode(rollups).decode(),))
+        charges = (charged for each, _ in counted for charged in each.entry.record.charged)
+        await add_charges(cursor, spool_id, charges)
     if new:
-        live = live_rows_of(new)
+        live = live_rows_of(row for _, row in new)
         await cursor.execute(ADD_LIVE_ROWS, (list(live), list(live.values())))
 
 
-async def _advance(cursor: Any, step: Step) -> None:
-    spool = _uuid(step.spool_id)
+async def _advance(cursor: Any, spool_id: bytes, step: Step) -> None:
+    spool = spool_id.hex()
     if step.start is None:
         await cursor.execute(FIRST_POSITION, (spool, *step.end))
     else:
@@ -185,10 +191,6 @@ def _placed(bodies: bytearray, frame: bytes | None) -> tuple[int | None, int | N
 
 def _kept(packed: Packed) -> bool:
     return packed.entry.record.origin.collect
-
-
-def _uuid(spool_id: bytes) -> str:
-    return spool_id.hex()
 
 
 def is_about_data(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from aigw.logs.frame import FRAME_BYTES
+from aigw.values.counting import Charged
 from aigw.values.record import Attempt, Begin, End, Origin, Session, Target
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -14,6 +15,8 @@ R = TypeVar("R", bound=msgspec.Struct)
 CLIP_BYTES = 64
 ERROR_CLIP_BYTES = 128
 ATTEMPTS_KEPT = 8
+# For charges that the `Begin` does not name: of later steps, or larger than was estimated.
+CHARGES_BYTES = 256
 
 # What a squeezed `End` may need beyond the origin that its `Begin` holds, too. The test of this module computes it.
 END_ROOM_BYTES = 2560
@@ -45,7 +48,8 @@ def squeezed(record: End, begin: Begin) -> End:
         record: As it should have been.
         begin: Of the same exchange; its origin stands in for the record's.
     Returns:
-        The record without bodies, texts clipped, only the last attempts kept.
+        The record without bodies and what controls did, texts clipped, only the last attempts and as many charges kept
+        as there is room for.
     """
     origin = msgspec.structs.replace(
         begin.origin, collect=record.origin.collect, collect_payload=record.origin.collect_payload
@@ -59,6 +63,8 @@ def squeezed(record: End, begin: Begin) -> End:
         error=clip(record.error, ERROR_CLIP_BYTES),
         attempts=[_clipped_attempt(attempt) for attempt in record.attempts[-ATTEMPTS_KEPT:]],
         session=None if record.session is None else _clipped_session(record.session),
+        charged=_fitting(record.charged, begin),
+        controls={},
     )
 
 
@@ -83,8 +89,10 @@ def _representable(value: object) -> object:
         return max(-INT64_MAX, min(INT64_MAX, value))
     if isinstance(value, msgspec.Struct):
         return representable(value)
-    if isinstance(value, list):
-        return [_representable(item) for item in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_representable(item) for item in value)
+    if isinstance(value, dict):
+        return {_representable(name): _representable(item) for name, item in value.items()}
     return value
 
 
@@ -107,13 +115,32 @@ def _clipped_session(session: Session) -> Session:
     return msgspec.structs.replace(session, closed_by=clip(session.closed_by))
 
 
+def _fitting(charges: tuple[Charged, ...], begin: Begin) -> tuple[Charged, ...]:
+    """As many charges as fit into the room of the `Begin`'s own and a little more; those it names come first."""
+    room = _length(begin.charged) + CHARGES_BYTES
+    if _length(charges) <= room:
+        return charges
+    named = {(each.key, each.slot) for each in begin.charged}
+    kept = []
+    for each in sorted(charges, key=lambda each: (each.key, each.slot) not in named):
+        room -= _length(each)
+        if room < 0:
+            break
+        kept.append(each)
+    return tuple(kept)
+
+
+def _length(charges: object) -> int:
+    return len(msgspec.msgpack.encode(charges))
+
+
 def interrupted(begin: Begin, status: int, code: int, text: str) -> End:
     """
     The end of an exchange whose process died, known only by its beginning.
 
     Args:
-        begin: What the spool still has of it.
+        begin: What the spool still has of it. What it was charged, an estimate, stands.
         status, code, text: Of the error to tell.
     """
     origin: Origin = begin.origin
-    return End(origin, begin.target, status=status, error_code=code, error=text)
+    return End(origin, begin.target, status=status, error_code=code, error=text, charged=begin.charged)

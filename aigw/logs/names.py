@@ -26,6 +26,8 @@ class NameKind(enum.IntEnum):
     REQUEST_TYPE = 6
     CONTENT_TYPE = 7
     MODEL_TYPE = 8
+    TEAM = 9
+    PERSON = 10
 
 
 FIND_NAMES = """

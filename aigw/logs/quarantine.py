@@ -43,10 +43,12 @@ class Waiting:
     Attributes:
         refused: See there.
         entry: To be tried again.
+        spool_id: Of the spool that it was written to.
     """
 
     refused: Refused
     entry: Entry
+    spool_id: bytes
 
 
 _decoder = msgspec.msgpack.Decoder(Refused)
@@ -90,14 +92,15 @@ class Quarantine:
         Raises:
             OSError: The disk refuses; none was put aside then.
         """
-        self._write([(Kind.REFUSED, e.record.origin.id, Refused(reason, bytes(e.payload))) for e in entries])
+        frames = [(Kind.REFUSED, e.record.origin.id, Refused(reason, bytes(e.payload))) for e in entries]
+        self._write(frames, self._spool_id)
         self._stats.quarantined += len(entries)
         self._stats.quarantine_records += len(entries)
 
     def put_damaged(self, data: bytes, reason: str) -> None:
         """Keep bytes for the operator that should have been records and are not."""
         pieces = [data[at : at + DAMAGED_PIECE_BYTES] for at in range(0, len(data), DAMAGED_PIECE_BYTES)]
-        self._write([(Kind.DAMAGED, NO_ID, Refused(reason, piece)) for piece in pieces])
+        self._write([(Kind.DAMAGED, NO_ID, Refused(reason, piece)) for piece in pieces], self._spool_id)
         self._stats.corrupt_bytes += len(data)
 
     def read(self, number: int) -> Iterator[Waiting]:
@@ -113,7 +116,8 @@ class Quarantine:
                     refused = _decoder.decode(found.payload)
                     record = record_decoder.decode(refused.payload)
                     if isinstance(record, End):
-                        yield Waiting(refused, Entry(record, memoryview(refused.payload), Position(number, found.end)))
+                        entry = Entry(record, memoryview(refused.payload), Position(number, found.end))
+                        yield Waiting(refused, entry, head.spool_id)
 
     def replace(self, number: int, rest: list[Waiting], released: int) -> None:
         """
@@ -125,7 +129,8 @@ class Quarantine:
             released: How many have left for the database.
         """
         if rest:
-            self._write([(Kind.REFUSED, waiting.entry.record.origin.id, waiting.refused) for waiting in rest])
+            frames = [(Kind.REFUSED, waiting.entry.record.origin.id, waiting.refused) for waiting in rest]
+            self._write(frames, rest[0].spool_id)
         self._remove(number)
         self._stats.released += released
         self._stats.quarantine_records -= released
@@ -138,11 +143,11 @@ class Quarantine:
             segment_path(folder, number).rename(target)
             self._stats.quarantine_records += sum(1 for _ in self.read(int(target.stem)))
 
-    def _write(self, frames: list[tuple[Kind, bytes, Refused]]) -> None:
+    def _write(self, frames: list[tuple[Kind, bytes, Refused]], spool_id: bytes) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         number = self._next_number()
         nonce = int.from_bytes(os.urandom(4), "little")
-        data = bytearray(file_header(self._spool_id, number, nonce))
+        data = bytearray(file_header(spool_id, number, nonce))
         for kind, log_id, refused in frames:
             append_frame(data, nonce, kind, log_id, refused)
         path = segment_path(self._folder, number)

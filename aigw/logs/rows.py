@@ -34,6 +34,8 @@ class LogRow(msgspec.Struct):
     model_type: int | None
     path: int | None
     token: int | None
+    team: int | None
+    person: int | None
     agent: int | None
     request_type: int
     request_content_type: int | None
@@ -61,6 +63,7 @@ class LogRow(msgspec.Struct):
     error: str | None
     attempt_list: list[dict[str, Any]]
     session: dict[str, Any] | None
+    controls: dict[str, Any] | None
     request_from: int | None = None
     request_length: int | None = None
     response_from: int | None = None
@@ -82,6 +85,8 @@ def names_of(record: End) -> tuple[Name | None, ...]:
         _name(NameKind.MODEL_TYPE, target.model_type),
         _name(NameKind.PATH, target.path),
         _name(NameKind.TOKEN, origin.token),
+        _name(NameKind.TEAM, origin.team),
+        _name(NameKind.PERSON, origin.user),
         _name(NameKind.AGENT, origin.user_agent),
         _name(NameKind.REQUEST_TYPE, origin.request_type or "none"),
         _name(NameKind.CONTENT_TYPE, target.request_content_type),
@@ -103,7 +108,8 @@ def log_row(record: End, names: Sequence[int | None], gateway: int) -> LogRow:
         gateway: Id of what `gateway_of` gave.
     """
     origin, target, usage = record.origin, record.target, record.usage
-    provider, model, response_model, model_type, path, token, agent, request_type, request_content, content = names
+    provider, model, response_model, model_type, path, token, team, person, agent, *rest = names
+    request_type, request_content, content = rest
     return LogRow(
         id=id_text(origin.id),
         cost_nanousd=None if record.cost_nanousd is None else _held(record.cost_nanousd, INT64_MAX),
@@ -116,6 +122,8 @@ def log_row(record: End, names: Sequence[int | None], gateway: int) -> LogRow:
         model_type=model_type,
         path=path,
         token=token,
+        team=team,
+        person=person,
         agent=agent,
         request_type=request_type or 0,
         request_content_type=request_content,
@@ -143,6 +151,7 @@ def log_row(record: End, names: Sequence[int | None], gateway: int) -> LogRow:
         error=record.error.replace("\0", "\ufffd")[:ERROR_CHARS] or None,
         attempt_list=[_shown(attempt) for attempt in record.attempts],
         session=None if record.session is None else _session(record.session),
+        controls={storable(name): _control(value) for name, value in record.controls.items()} or None,
     )
 
 
@@ -172,6 +181,13 @@ def _session(session: Session) -> dict[str, Any]:
         "close_code": session.close_code or None,
         "closed_by": storable(session.closed_by),
     }
+
+
+def _control(value: Any) -> Any:
+    """A value of `log_bodies.controls`."""
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    return storable(value) if isinstance(value, str) else value
 
 
 def metadata_object(text: bytes) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aigw.interfaces import IDatabase
 from aigw.logs.compression import decompressed
+from aigw.logs.filters import LogFilters, conditions_of
 from aigw.logs.sql import LOG_COLUMNS
 from aigw.logs.views import Body, LogDetail, LogView
 from aigw.values.ids import id_ms, id_text, parse_id
@@ -17,6 +18,7 @@ from aigw.values.usage import NANOUSD_PER_USD
 LIST_MOST = 1_000
 HEAD_BYTES = 1024
 BODY_BYTES_SHOWN = 16 * 1024 * 1024
+ALL = LogFilters()
 AFTER_ALL = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 FIND_GATEWAYS = """
@@ -28,19 +30,19 @@ COLUMNS = ", ".join(f"logs.{name}" for name in LOG_COLUMNS)
 LIST_LOGS = f"""
     SELECT newest.* FROM unnest(%s::integer[]) AS wanted (gateway)
       CROSS JOIN LATERAL (
-           SELECT {COLUMNS} FROM logs WHERE logs.gateway = wanted.gateway AND logs.id < %s
+           SELECT {COLUMNS} FROM logs WHERE logs.gateway = wanted.gateway AND logs.id < %s {{conditions}}
             ORDER BY logs.id DESC LIMIT %s) AS newest
      ORDER BY newest.id DESC LIMIT %s
 """  # noqa: S608 - the columns are constants
 FIND_LOG = f"SELECT {COLUMNS} FROM logs WHERE gateway = ANY(%s::integer[]) AND id = %s"  # noqa: S608 - as above
 FIND_BODIES = """
-    SELECT request_cut, response_cut, error, attempts, session, request, response
+    SELECT request_cut, response_cut, error, attempts, session, controls, request, response
       FROM log_bodies WHERE gateway = %s AND id = %s
 """
 FIND_TEXTS = "SELECT id, name FROM names WHERE id = ANY(%s::integer[])"
 NAME_COLUMNS = (
-    *("provider", "model", "response_model", "model_type", "path", "token", "agent", "request_type"),
-    *("request_content_type", "response_content_type"),
+    *("provider", "model", "response_model", "model_type", "path", "token", "team", "person", "agent"),
+    *("request_type", "request_content_type", "response_content_type"),
 )
 # Columns whose name and value are shown as they are.
 SAME_COLUMNS = (
@@ -52,27 +54,28 @@ Row = dict[str, Any]
 
 
 async def list_logs(
-    database: IDatabase,
-    account: str | None = None,
-    gateway: str | None = None,
-    limit: int = 50,
-    before: bytes | None = None,
+    database: IDatabase, filters: LogFilters = ALL, limit: int = 50, before: bytes | None = None
 ) -> list[LogView]:
     """
     The newest logs.
 
     Args:
         database: Where they are.
-        account, gateway: Names; None for all.
+        filters: Which ones.
         limit: How many at most; never more than `LIST_MOST`.
         before: A log's id, 16 bytes: only older ones are given.
     Raises:
+        StatementTooSlow: What was asked for is so rare that too many logs had to be looked at.
         StorageUnavailable: The database is away.
     """
-    gateways = await _gateways(database, account, gateway)
+    gateways = await _gateways(database, filters.account, filters.gateway)
+    conditions = await conditions_of(database, filters)
+    if conditions is None or not gateways:
+        return []
     limit = max(0, min(limit, LIST_MOST))
     last = AFTER_ALL if before is None else id_text(before)
-    found = await database.query(LIST_LOGS, (list(gateways), last, limit, limit))
+    statement = LIST_LOGS.format(conditions=" ".join(conditions.sql))
+    found = await database.query(statement, (list(gateways), last, *conditions.values, limit, limit))
     rows = [dict(zip(LOG_COLUMNS, row, strict=True)) for row in found]
     texts = await _texts(database, rows)
     return [LogView(**_shown(row, gateways, texts)) for row in rows]
@@ -100,8 +103,8 @@ async def show_log(
     row = dict(zip(LOG_COLUMNS, found[0], strict=True))
     texts = await _texts(database, [row])
     stored = await database.query(FIND_BODIES, (row["gateway"], row["id"]))
-    nothing = (False,) * 2 + (None,) * 5
-    request_cut, response_cut, error, attempts, session, request, response = stored[0] if stored else nothing
+    nothing = (False,) * 2 + (None,) * 6
+    request_cut, response_cut, error, attempts, session, controls, request, response = stored[0] if stored else nothing
     request_body, request_head = _body(request, request_cut)
     response_body, response_head = _body(response, response_cut)
     return LogDetail(
@@ -109,6 +112,7 @@ async def show_log(
         error=error,
         attempt_list=attempts or [],
         session=session,
+        controls=controls,
         request=request_body,
         response=response_body,
         request_head=request_head[0],
@@ -136,7 +140,7 @@ def _shown(row: Row, gateways: dict[int, tuple[str, str]], texts: dict[int, str]
     cost = row["cost_nanousd"]
     return {
         **{name: row[name] for name in SAME_COLUMNS},
-        **{name: text for name, text in named.items() if name != "agent"},
+        **{name: text for name, text in named.items() if name not in ("agent", "person")},
         "created_at": _created_at(row["id"]),
         "account": account,
         "gateway": gateway,
@@ -145,6 +149,7 @@ def _shown(row: Row, gateways: dict[int, tuple[str, str]], texts: dict[int, str]
         "cost": None if cost is None else cost / NANOUSD_PER_USD,
         "request_size": row["request_bytes"],
         "response_size": row["response_bytes"],
+        "user": named["person"],
         "user_agent": named["agent"],
         "authentication": row["authenticated"],
     }

@@ -8,18 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from aigw.errors import ConfigurationError
 from aigw.interfaces import IDatabase
 from aigw.logs.directory import SpoolDirectory, spools_at
+from aigw.logs.filters import LogFilters
 from aigw.logs.group_sync import GroupSync, OwnThread
 from aigw.logs.quarantine import Quarantine
 from aigw.logs.quota import Quota
 from aigw.logs.recovery import adopt, adopt_dead, bring
-from aigw.logs.search import list_logs, show_log
+from aigw.logs.search import ALL, list_logs, show_log
 from aigw.logs.settings import ShipperSettings, SpoolSettings
 from aigw.logs.shipper import Shipper
 from aigw.logs.source import Source
@@ -112,6 +113,24 @@ class LogService:
         sink.when_written(shipper.wake)
         shipper.start()
 
+    @property
+    def spool_id(self) -> bytes:
+        """Of this process's own spool, 16 bytes, once open; the spend ledger knows it by that."""
+        return self.sink.directory.spool_id
+
+    def older_spools_shipped(self) -> Deferred[None]:
+        """
+        Wait for what dead processes had left when this one opened.
+
+        Returns:
+            Fires when all of it is in the database or in quarantine; there is no bound but the caller's.
+        """
+        if not self._adopted:
+            return succeed(None)
+        if self._shipper is None:
+            raise RuntimeError("spools are shipped after `ship_to`")
+        return self._shipper.drained(directory.spool_id for directory in self._adopted)
+
     async def shipped(self) -> None:
         """Wait until all that is written now can be read back. There is no bound but the caller's."""
         if self._shipper is not None:
@@ -121,11 +140,9 @@ class LogService:
         """What is written and not in the database at this moment; looks at the disk."""
         return 0 if self._shipper is None else self._shipper.backlog_bytes()
 
-    async def list(
-        self, limit: int = 50, before: bytes | None = None, account: str | None = None, gateway: str | None = None
-    ) -> list[LogView]:
+    async def list(self, limit: int = 50, before: bytes | None = None, filters: LogFilters = ALL) -> list[LogView]:
         """See `list_logs`."""
-        return await list_logs(self._reading(), account, gateway, limit, before)
+        return await list_logs(self._reading(), filters, limit, before)
 
     async def show(self, log_id: bytes, account: str | None = None, gateway: str | None = None) -> LogDetail | None:
         """See `show_log`."""

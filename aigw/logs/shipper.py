@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import psycopg2
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,10 +13,11 @@ from twisted.python.failure import Failure
 from aigw.errors import StorageUnavailable
 from aigw.interfaces import IDatabase
 from aigw.logs.batch import PositionMoved, Step, is_about_data, prepare, store
+from aigw.logs.ledger import sweep_ledger
 from aigw.logs.names import Names
 from aigw.logs.pace import Pace
 from aigw.logs.position import Position
-from aigw.logs.quarantine import Quarantine
+from aigw.logs.quarantine import Quarantine, Waiting
 from aigw.logs.quota import Quota
 from aigw.logs.settings import ShipperSettings
 from aigw.logs.source import Chunk, Entry, Source
@@ -27,6 +28,8 @@ from aigw.serving.patience import at_most
 from aigw.values.ids import id_text
 
 FIRST_BACKOFF_S = 0.05
+# How often spend that has expired is deleted, while there is work anyway.
+SWEEP_EVERY_S = 60.0
 
 # What is read from the disk and decoded before the reactor gets a turn: one or two milliseconds.
 SLICE_ROWS = 128
@@ -77,6 +80,7 @@ class Shipper:
         self._stopping = False
         self._backoff_s = 0.0
         self._retry_at = 0.0
+        self._sweep_at = 0.0
         self._last_error = ""
         database.when_available(self._pace.hurry)
 
@@ -94,15 +98,19 @@ class Shipper:
         self._retry_at = self._clock.seconds()
         self._running = Deferred.fromCoroutine(self._run()).addErrback(self._broken)
 
-    def drained(self) -> Deferred[None]:
+    def drained(self, spools: Iterable[bytes] | None = None) -> Deferred[None]:
         """
         Wait until all that is written now is in the database, or in quarantine.
 
+        Args:
+            spools: Only what is in these, by id; None for all.
         Returns:
             Fires then; there is no bound but the caller's.
         """
         done: Deferred[None] = Deferred()
-        self._drained.append(({source: source.target() for source in self._sources}, done))
+        wanted = None if spools is None else set(spools)
+        sources = [each for each in self._sources if wanted is None or each.directory.spool_id in wanted]
+        self._drained.append(({source: source.target() for source in sources}, done))
         self._pace.hurry()
         return done
 
@@ -178,6 +186,10 @@ class Shipper:
         if not more and not self._stopping and self._clock.seconds() >= self._retry_at:
             await self._retry_quarantine()
             self._retry_at = self._clock.seconds() + self._settings.quarantine_retry_s
+        if not more and not self._stopping and self._clock.seconds() >= self._sweep_at and self._database.available:
+            self._sweep_at = self._clock.seconds() + SWEEP_EVERY_S
+            while await sweep_ledger(self._database):
+                await self._pace.breathe()
         return more or (self._stopping and bool(self._sources))
 
     async def _learn(self, source: Source) -> None:
@@ -232,8 +244,9 @@ class Shipper:
     async def _transact(self, source: Source, entries: Sequence[Entry], end: Position) -> None:
         await self._window.open(self._database, entries)
         packed, rows = await prepare(entries, self._names, self._pace.at_ease)
-        step = Step(source.directory.spool_id, source.committed, end)
-        await self._database.transact(lambda cursor: store(cursor, step, packed, rows))
+        step = Step(source.committed, end)
+        spool_id = source.directory.spool_id
+        await self._database.transact(lambda cursor: store(cursor, spool_id, step, packed, rows))
         source.committed = end
         self._stats.shipped += len(entries)
 
@@ -269,18 +282,18 @@ class Shipper:
         """Try what was refused once more, record by record."""
         for number in self._quarantine.files():
             waiting = list(self._quarantine.read(number))
-            rest = [each for each in waiting if not await self._stored_alone(each.entry)]
+            rest = [each for each in waiting if not await self._stored_alone(each)]
             if len(rest) < len(waiting):
                 self._quarantine.replace(number, rest, released=len(waiting) - len(rest))
 
-    async def _stored_alone(self, entry: Entry) -> bool:
-        inside, _ = self._window.split([entry])
+    async def _stored_alone(self, waiting: Waiting) -> bool:
+        inside, _ = self._window.split([waiting.entry])
         if not inside:
             return False
         try:
             await self._window.open(self._database, inside)
             packed, rows = await prepare(inside, self._names, self._pace.at_ease)
-            await self._database.transact(lambda cursor: store(cursor, None, packed, rows))
+            await self._database.transact(lambda cursor: store(cursor, waiting.spool_id, None, packed, rows))
         except Exception as error:
             if is_about_data(error):
                 return False

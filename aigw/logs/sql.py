@@ -26,6 +26,8 @@ LOG_COLUMNS = {
     "model_type": "integer",
     "path": "integer",
     "token": "integer",
+    "team": "integer",
+    "person": "integer",
     "agent": "integer",
     "request_type": "integer",
     "request_content_type": "integer",
@@ -55,6 +57,7 @@ BODY_COLUMNS = {
     "error": "text",
     "attempt_list": "jsonb",
     "session": "jsonb",
+    "controls": "jsonb",
     "request_from": "integer",
     "request_length": "integer",
     "response_from": "integer",
@@ -72,8 +75,9 @@ INSERT_LOGS = f"""
     ), kept AS (
         INSERT INTO logs ({_NAMES}) SELECT {_NAMES} FROM given ON CONFLICT DO NOTHING RETURNING gateway, id
     ), bodies AS (
-        INSERT INTO log_bodies (id, gateway, request_cut, response_cut, error, attempts, session, request, response)
-        SELECT id, gateway, request_cut, response_cut, error, attempt_list, session,
+        INSERT INTO log_bodies (
+            id, gateway, request_cut, response_cut, error, attempts, session, controls, request, response)
+        SELECT id, gateway, request_cut, response_cut, error, attempt_list, session, controls,
                substring(bytes FROM request_from FOR request_length),
                substring(bytes FROM response_from FOR response_length)
           FROM given JOIN kept USING (gateway, id) CROSS JOIN (SELECT %s::bytea AS bytes) AS sent

@@ -35,6 +35,8 @@ class LogView(msgspec.Struct, frozen=True, kw_only=True):
         request_size, response_size: Bytes of the whole bodies, kept or not.
         event_id: The client's own correlation id.
         token: Public id of the calling token.
+        team: Of the caller.
+        user: Who called, as the token or the identity provider names the person.
         user_agent: As sent.
         authentication: A valid token was shown.
     """
@@ -72,6 +74,8 @@ class LogView(msgspec.Struct, frozen=True, kw_only=True):
     response_size: int
     event_id: str | None
     token: str | None
+    team: str | None
+    user: str | None
     user_agent: str | None
     authentication: bool
 
@@ -101,6 +105,7 @@ class LogDetail(LogView, frozen=True, kw_only=True):
             duration_ms, resends.
         session: Of a realtime session: turns, messages_in, messages_out, audio_in_ms, audio_out_ms, close_code,
             closed_by; None for any other log.
+        controls: What the controls did beyond a plain pass; None for nothing.
         request, response: None when not kept.
         request_head, response_head: The beginning of the bodies.
         request_head_complete, response_head_complete: Whether the head is the whole body.
@@ -109,6 +114,7 @@ class LogDetail(LogView, frozen=True, kw_only=True):
     error: str | None
     attempt_list: list[dict[str, Any]]
     session: dict[str, Any] | None
+    controls: dict[str, Any] | None
     request: Body | None
     response: Body | None
     request_head: str | None

@@ -5,7 +5,7 @@ The internal API, spoken over the control socket by the `aigw` command.
 |---|---|
 | GET /v1/about | version, process, addresses, gateways |
 | GET /v1/doctor | the server's own checks |
-| GET /v1/logs?limit=&before= | newest logs first |
+| GET /v1/logs?limit=&before=&... | newest logs first; filters: `aigw.management.log_calls.filters_of` |
 | GET /v1/logs/{id} | one log with its bodies |
 | POST /v1/spools | takes in spools from a folder; how many |
 | GET /v1/tokens | all tokens, without their texts |
@@ -119,7 +119,9 @@ class InternalAPI(Resource):
         if handler is None:
             request.setHeader(b"allow", b", ".join(methods))
             raise Refused(405, "method", f"{path} takes {' and '.join(method.decode() for method in methods)}")
-        return handler, Call(name, dict(parse_qsl(query)), request.content.read() if request.content else b"")
+        # An empty value is one, too: without it, `metadata.key=` would ask for all logs.
+        values = dict(parse_qsl(query, keep_blank_values=True))
+        return handler, Call(name, values, request.content.read() if request.content else b"")
 
     def _refusal(self, failure: Failure) -> tuple[int, bytes]:
         error: Any = failure.value

@@ -16,7 +16,7 @@ from psycopg2 import errorcodes, errors
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from aigw.errors import AigwError, StorageUnavailable
+from aigw.errors import AigwError, StatementTooSlow, StorageUnavailable
 from aigw.storage.connection import Connection
 from aigw.storage.cursor import Cursor
 from aigw.storage.dsn import Dsn
@@ -185,7 +185,7 @@ class Link:
         error: BaseException | None = None
         if isinstance(result, Failure) and result.check(CancelledError):
             # txpostgres's name for the server's QueryCanceled; we cancel nothing. The connection is as good as before.
-            error = StorageUnavailable("the database gave the statement up, since it took too long")
+            error = StatementTooSlow("the database gave the statement up, since it took too long")
         elif isinstance(result, Failure):
             error = self._translated(cast(BaseException, result.value))
             if isinstance(error, StorageUnavailable):

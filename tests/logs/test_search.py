@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
+from aigw.logs.filters import LogFilters
 from aigw.logs.search import AFTER_ALL, LIST_LOGS, list_logs, show_log
 from aigw.logs.settings import SpoolSettings
 from aigw.logs.views import Body, LogDetail
+from aigw.values.counting import Charged
 from aigw.values.ids import id_text
 from aigw.values.record import Attempt, Begin, End, Origin, Session, Target
 from aigw.values.usage import Usage
@@ -32,9 +34,9 @@ class ListTests(ShippingCase):
         mine = self.log(origin={"gateway": "b"})
         self.log(origin={"gateway": "b", "account": "other"})
         await self.shipped()
-        views = await list_logs(self.real, "local", "b")
+        views = await list_logs(self.real, LogFilters(account="local", gateway="b"))
         self.assertEqual([view.id for view in views], [id_text(mine)])
-        self.assertEqual(await list_logs(self.real, "local", "nowhere"), [])
+        self.assertEqual(await list_logs(self.real, LogFilters(account="local", gateway="nowhere")), [])
 
     async def test_pages(self) -> None:
         """Going on from the last id shows each log once."""
@@ -54,7 +56,7 @@ class ListTests(ShippingCase):
 
         async def explain(cursor: Any) -> str:
             await cursor.execute("SET LOCAL enable_seqscan = off")
-            await cursor.execute(f"EXPLAIN {LIST_LOGS}", ([1, 2], AFTER_ALL, 50, 50))
+            await cursor.execute(f"EXPLAIN {LIST_LOGS.format(conditions='')}", ([1, 2], AFTER_ALL, 50, 50))
             return "\n".join(row[0] for row in cursor.fetchall())
 
         plan = await self.real.transact(explain)
@@ -74,6 +76,8 @@ class ShowTests(ShippingCase):
             *("acme", "chat", "websocket", "event-7", "tok_1", "agent/1"),
             authenticated=True,
             metadata=b'{"team":"red","n":2,"paid":true}',
+            team="blue",
+            user="ann@example.com",
         )
         target = Target("openai", "chat/completions", "gpt-4o", "application/json", 321, "chat")
         end = End(
@@ -85,6 +89,8 @@ class ShowTests(ShippingCase):
             [Attempt(1, "azure", 500, 2005, 3, 4, 5, "m1"), Attempt(2, "openai", 207, 0, 6, 7, 8, "m2", 1)],
             *(b'{"q": 1}', b"\xff\xfe", True, False, True, True),
             Session(3, 40, 50, 6000, -1, 1011, "provider"),
+            (Charged("spend:k", 7, 2**41, 5),),
+            {"cache": "SEMANTIC", "distance": 0.25, "locked": ["cf-aig-skip-cache"], "odd\0": "\0"},
         )
         defaults = End(Origin(b"", "", "", ""), Target(""))
         same = [name for name in End.__struct_fields__ if getattr(end, name) == getattr(defaults, name)]
@@ -145,9 +151,17 @@ class ShowTests(ShippingCase):
                 "response_size": 4321,
                 "event_id": "event-7",
                 "token": "tok_1",
+                "team": "blue",
+                "user": "ann@example.com",
                 "user_agent": "agent/1",
                 "authentication": True,
                 "error": "cut off",
+                "controls": {
+                    "cache": "SEMANTIC",
+                    "distance": 0.25,
+                    "locked": ["cf-aig-skip-cache"],
+                    "odd\ufffd": "\ufffd",
+                },
                 "request": {"text": '{"q": 1}', "encoding": "utf-8", "complete": False},
                 "response": {"text": "//4=", "encoding": "base64", "complete": True},
                 "request_head": '{"q": 1}',

@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThread
 from aigw.controls.token_file import TokenFile
 from aigw.controls.tokens import Tokens
 from aigw.errors import ConfigurationError, StorageUnavailable
+from aigw.logs.filters import LogFilters
 from aigw.management.control_client import ControlClient
 from aigw.management.control_socket import ControlSocket
 from aigw.management.internal_api import InternalAPI, Management
@@ -38,6 +39,8 @@ class Control:
     Attributes:
         tokens: Real ones.
         logs: By id, newest first.
+        filters: Of the last list of logs that was asked for.
+        log_fault: What a list of logs fails with.
         database_away: Whether the logs cannot be reached.
         doctor: Gives the checks.
         adopt: Takes in a folder of spools.
@@ -47,6 +50,8 @@ class Control:
         data_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.data_dir = data_dir
         self.database_away = False
+        self.filters = LogFilters()
+        self.log_fault: Exception | None = None
         self.logs: dict[bytes, dict[str, Any]] = {log_id: {"id": id_text(log_id)} for log_id in LOG_IDS}
         self.tokens = Tokens(TokenFile(data_dir / "tokens.json", execute), lambda: NOW_MS)
         self.doctor: Callable[[], Awaitable[object]] = self._healthy
@@ -77,9 +82,12 @@ class Control:
     async def _healthy(self) -> object:
         return [{"name": "ports", "ok": True, "text": "fine"}]
 
-    async def _list_logs(self, limit: int, before: bytes | None) -> list[dict[str, Any]]:
+    async def _list_logs(self, limit: int, before: bytes | None, filters: LogFilters) -> list[dict[str, Any]]:
+        self.filters = filters
         if self.database_away:
             raise StorageUnavailable("postgresql://me:sesame@host")
+        if self.log_fault is not None:
+            raise self.log_fault
         return [log for log_id, log in self.logs.items() if before is None or log_id < before][:limit]
 
     async def _show_log(self, log_id: bytes) -> dict[str, Any] | None:

@@ -15,7 +15,8 @@ COMMENT ON TABLE gateways IS 'Every gateway that has ever had a log, by the inte
 CREATE TABLE names (
     id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,  -- what log rows hold; unique over all kinds
     kind  smallint NOT NULL,                                 -- 1 provider, 2 model, 3 path, 4 user agent, 5 token,
-                                                             -- 6 request type, 7 content type, 8 model type
+                                                             -- 6 request type, 7 content type, 8 model type,
+                                                             -- 9 team, 10 person
     name  text NOT NULL,                                     -- as it stood in the record; never empty
     UNIQUE (kind, name)
 );
@@ -35,6 +36,8 @@ CREATE TABLE logs (
     model_type             integer,            -- names.id, such as chat or embeddings; NULL when not known
     path                   integer,            -- names.id, the endpoint below the provider; NULL for the empty path
     token                  integer,            -- names.id, public id of the calling token; NULL when there was none
+    team                   integer,            -- names.id, the caller's team; NULL when it has none
+    person                 integer,            -- names.id, the user, as the token or an identity provider names it; or NULL
     agent                  integer,            -- names.id, User-Agent; NULL when there was none
     request_type           integer NOT NULL,   -- names.id: websocket, universal, native, unified or realtime
     request_content_type   integer,            -- names.id (kind 7); NULL when there was none
@@ -61,9 +64,10 @@ CREATE TABLE logs (
 ) PARTITION BY RANGE (id);
 COMMENT ON TABLE logs IS 'One narrow row for every exchange that is kept; partitioned by month of the id';
 
--- Three bytes a row answer "where is this rare provider, model, status or token".
+-- Three bytes a row answer "where is this rare provider, model, status, token, team or person".
 CREATE INDEX logs_rare ON logs USING brin (
-    provider int4_bloom_ops, model int4_bloom_ops, token int4_bloom_ops, status int2_bloom_ops
+    provider int4_bloom_ops, model int4_bloom_ops, token int4_bloom_ops, status int2_bloom_ops,
+    team int4_bloom_ops, person int4_bloom_ops
 ) WITH (pages_per_range = 32, autosummarize = on);
 
 -- A B-tree, though a hash is smaller: clients count their event ids from 1 on every socket, and a hash index walks all
@@ -81,6 +85,8 @@ CREATE TABLE log_bodies (
                                               -- first_byte_ms, duration_ms}, in the order they were made
     session          jsonb,                   -- {turns, messages_in, messages_out, audio_in_ms, audio_out_ms, close_code,
                                               -- closed_by} of a realtime session; NULL for any other exchange
+    controls         jsonb,                   -- what the controls did beyond a plain pass, such as {cache, distance,
+                                              -- locked}; NULL for nothing
     request          bytea,                   -- zstd frame; NULL when not kept
     response         bytea,                   -- zstd frame; NULL when not kept
     PRIMARY KEY (gateway, id)
@@ -126,6 +132,19 @@ CREATE TABLE ship_positions (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE ship_positions IS 'How far each spool has been read; moves in the transaction that writes its rows';
 
+-- Spend counters that live in memory are built anew from these sums. A row for each spool, so that a process can leave
+-- out what it has counted itself, and no two processes wait for each other's rows.
+CREATE TABLE spend_ledger (
+    key         text NOT NULL,         -- of the counter, as the limit names it
+    slot        bigint NOT NULL,       -- the counter's stretch of time
+    spool       uuid NOT NULL,         -- the spool whose exchanges are summed up
+    amount      bigint NOT NULL,       -- billionths of a US dollar
+    expires_at  timestamptz NOT NULL,  -- from then on the slot is never asked for again, and the row may go
+    PRIMARY KEY (key, slot, spool)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE spend_ledger IS 'What spend counters were charged; written in the transaction that writes the logs';
+CREATE INDEX spend_ledger_expires ON spend_ledger (expires_at);
+
 CREATE TABLE tokens (
     id          text PRIMARY KEY,                    -- public id; this is what logs name
     digest      bytea NOT NULL UNIQUE,               -- SHA-256 of the token; the token itself is kept nowhere
@@ -133,6 +152,10 @@ CREATE TABLE tokens (
     scopes      text[] NOT NULL,                     -- of run, read, edit
     account     text NOT NULL,                       -- the account it may act for
     gateway     text,                                -- the only gateway it may act for; NULL: all of the account
+    team        text,                                -- the team that it belongs to; NULL: none
+    person      text,                                -- the user who holds it; NULL: nobody in particular
+    bounds      jsonb NOT NULL DEFAULT '{}',         -- {models, providers, origins, limits, locked}; what is absent
+                                                     -- binds nothing
     created_at  timestamptz NOT NULL DEFAULT now(),  -- when it was made
     expires_at  timestamptz,                         -- refused from then on; NULL: never
     revoked_at  timestamptz                          -- refused from then on; NULL: in force
