@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 from twisted.internet.endpoints import serverFromString
 
+from aigw.codecs.gateway_check import contradictions
 from aigw.codecs.settings_check import nearest, problems_of, read_text
 from aigw.codecs.settings_keys import ENVIRONMENT_PREFIX, Key, describe
 from aigw.dispatch.settings import DispatchSettings
@@ -200,6 +201,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if settings.database is None and postgres.connections < pool.connections + RESERVED_CONNECTIONS:
         least = pool.connections + RESERVED_CONNECTIONS
         yield f"postgres.connections: must be at least {least}, for pool.connections is {pool.connections}"
+    for index, gateway in enumerate(settings.gateway):
+        yield from (f"gateway[{index}].{problem}" for problem in contradictions(gateway))
 
 
 def _wrong_endpoints(tree: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,6 @@ date, and proves that its examples are accepted.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Iterable
@@ -48,8 +47,42 @@ TABLES = {
         "Gateways",
         "One table for each gateway, with the field names of Cloudflare's API. Of what is marked *Kept*, the value is"
         " checked and kept, so that a declaration written for Cloudflare is accepted as it stands, and nothing is done"
-        " with it yet. The gateway ``default`` of the account ``local`` is there without being declared.",
+        " with it yet. The gateway ``default`` of the account ``local`` is there without being declared. A gateway that"
+        " stands in the file is changed in the file only; all others with ``aigw gateway``, while the gateway runs.",
     ),
+    "gateway[].spend_limits": ("[gateway.spend_limits]", "Budgets of a gateway", "In US dollars."),
+    "gateway[].spend_limits.rules[]": (
+        "[[gateway.spend_limits.rules]]",
+        "One budget of a gateway",
+        "A request has to fit into every budget that holds for it.",
+    ),
+    "gateway[].spend_limits.rules[].metadata.<slug>": (
+        "[gateway.spend_limits.rules.metadata.team]",
+        "A budget by metadata",
+        "The name behind the last dot is a key of the requests' metadata.",
+    ),
+    "gateway[].spend_limits.rules[].model": (
+        "[gateway.spend_limits.rules.model]",
+        "A budget for some models",
+        "Absent: for all.",
+    ),
+    "gateway[].spend_limits.rules[].provider": (
+        "[gateway.spend_limits.rules.provider]",
+        "A budget for some providers",
+        "Absent: for all.",
+    ),
+    "gateway[].rate_limits[]": ("[[gateway.rate_limits]]", "Limits of a gateway", "Beyond what Cloudflare has."),
+    "gateway[].semantic_cache": (
+        "[gateway.semantic_cache]",
+        "Semantic cache of a gateway",
+        "Answers to questions that mean the same.",
+    ),
+    "gateway[].guardrails": ("[gateway.guardrails]", "Guardrails of a gateway", "Both keys are required."),
+    "gateway[].dlp": ("[gateway.dlp]", "Data loss prevention of a gateway", "Profiles and action, or policies."),
+    "gateway[].dlp.policies[]": ("[[gateway.dlp.policies]]", "One policy of data loss prevention", "At most 100."),
+    "gateway[].otel[]": ("[[gateway.otel]]", "Export of a gateway's spans", "At most 20 collectors."),
+    "gateway[].stripe": ("[gateway.stripe]", "Billing of a gateway's usage", "Absent: none."),
+    "gateway[].stripe.usage_events[]": ("[[gateway.stripe.usage_events]]", "What billing is told", "At most 20."),
 }
 
 # An example says more than its default, where the default is nothing or a key begs for another value.
@@ -85,6 +118,46 @@ EXAMPLES = {
     "gateway[].log_management_strategy": "DELETE_OLDEST",
     "gateway[].logpush_public_key": "-----BEGIN PUBLIC KEY-----",
     "gateway[].store_id": "team-keys",
+    "gateway[].spend_webhook": "https://hooks.example/budget",
+    "gateway[].locked": ["cf-aig-custom-cost", "cf-aig-collect-log"],
+    "gateway[].spend_limits.rules[].limit": 50,
+    "gateway[].spend_limits.rules[].limitType": "cost",
+    "gateway[].spend_limits.rules[].window": 86_400,
+    "gateway[].spend_limits.rules[].id": "team-a-day",
+    "gateway[].spend_limits.rules[].metadata.<slug>.mode": "filter",
+    "gateway[].spend_limits.rules[].metadata.<slug>.values": ["red", "blue"],
+    "gateway[].spend_limits.rules[].model.mode": "filter",
+    "gateway[].spend_limits.rules[].model.values": ["gpt-4o*"],
+    "gateway[].spend_limits.rules[].provider.mode": "filter",
+    "gateway[].spend_limits.rules[].provider.values": ["openai"],
+    "gateway[].rate_limits[].limit": 100_000,
+    "gateway[].rate_limits[].window": 60,
+    "gateway[].rate_limits[].id": "tokens-by-user",
+    "gateway[].rate_limits[].unit": "tokens",
+    "gateway[].rate_limits[].per": ["metadata.user"],
+    "gateway[].rate_limits[].models": ["gpt-4o*"],
+    "gateway[].rate_limits[].providers": ["openai"],
+    "gateway[].rate_limits[].metadata": {"plan": ["free"]},
+    "gateway[].semantic_cache.url": "https://api.openai.com/v1/embeddings",
+    "gateway[].semantic_cache.model": "text-embedding-3-small",
+    "gateway[].semantic_cache.dimensions": 1536,
+    "gateway[].semantic_cache.api_key_env": "EMBEDDINGS_KEY",
+    "gateway[].guardrails.prompt": {"P1": "BLOCK", "S1": "FLAG"},
+    "gateway[].guardrails.response": {"S1": "BLOCK"},
+    "gateway[].dlp.enabled": True,
+    "gateway[].dlp.action": "FLAG",
+    "gateway[].dlp.profiles": ["credentials"],
+    "gateway[].dlp.policies[].id": "no-secrets",
+    "gateway[].dlp.policies[].enabled": True,
+    "gateway[].dlp.policies[].action": "BLOCK",
+    "gateway[].dlp.policies[].check": ["REQUEST"],
+    "gateway[].dlp.policies[].profiles": ["credentials"],
+    "gateway[].otel[].url": "https://otel.example/v1/traces",
+    "gateway[].otel[].headers": {"x-team": "red"},
+    "gateway[].otel[].authorization": "otel-secret",
+    "gateway[].otel[].content_type": "json",
+    "gateway[].stripe.authorization": "stripe-secret",
+    "gateway[].stripe.usage_events[].payload": "{}",
 }
 
 
@@ -130,9 +203,11 @@ def entry(key: Key) -> str:
 
 def reference(of: Iterable[Key]) -> str:
     """The part of the page below the mark."""
+    tables: dict[str, list[Key]] = {}
+    for key in of:
+        tables.setdefault(table_of(key), []).append(key)
     parts = []
-    for table, group in itertools.groupby(of, table_of):
-        members = list(group)
+    for table, members in tables.items():
         head, title, purpose = TABLES[table]
         code = "".join(f"    {line}\n" for line in example(members, head).splitlines())
         title = f"{title}: ``{head}``" if head else title

@@ -72,18 +72,38 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _check(value: object, annotation: Any, path: str, known: list[str]) -> Iterator[str]:
     kind = unwrapped(kinds.type_info(annotation))
+    if value is None and _may_be_absent(kinds.type_info(annotation)):
+        return
     if isinstance(kind, TABLES):
         yield from _check_table(value, kind, path, known)
     elif isinstance(kind, kinds.DictType) and isinstance(value, dict):
-        _, item = get_args(_bare(annotation))
+        key, item = get_args(_bare(annotation))
         for name, entry in value.items():
+            yield from _check_name(name, key, f"{path}.{name}")
             yield from _check(entry, item, f"{path}.{name}", known)
     elif isinstance(kind, kinds.ListType | kinds.VarTupleType) and isinstance(value, list):
         item = get_args(_bare(annotation))[0]
-        for index, entry in enumerate(value):
-            yield from _check(entry, item, f"{path}[{index}]", known)
+        found = [problem for i, entry in enumerate(value) for problem in _check(entry, item, f"{path}[{i}]", known)]
+        yield from found or _check_value(value, annotation, kind, path)
     else:
         yield from _check_value(value, annotation, kind, path)
+
+
+def _may_be_absent(kind: kinds.Type) -> bool:
+    """Whether `null`, which JSON has and TOML has not, says that nothing is set."""
+    if isinstance(kind, kinds.Metadata):
+        return _may_be_absent(kind.type)
+    return isinstance(kind, kinds.NoneType) or (
+        isinstance(kind, kinds.UnionType) and any(isinstance(one, kinds.NoneType) for one in kind.types)
+    )
+
+
+def _check_name(name: str, annotation: Any, path: str) -> Iterator[str]:
+    """What a table whose names are its owner's says against one of them."""
+    try:
+        msgspec.convert(name, annotation)
+    except msgspec.ValidationError:
+        yield f"{path}: expected as a name {expectation(kinds.type_info(annotation))}"
 
 
 def _check_table(
@@ -94,19 +114,20 @@ def _check_table(
         return
     found: list[str] = []
     annotations = get_type_hints(kind.cls, include_extras=True)
-    names = [field.name for field in kind.fields]
+    names = {field.encode_name: field.name for field in kind.fields}
     for name, entry in value.items():
         key = f"{path}.{name}" if path else name
         if name in names:
-            found += _check(entry, annotations[name], key, known)
+            found += _check(entry, annotations[names[name]], key, known)
         else:
             # A key in the wrong table is as common as a mistyped one.
             elsewhere = [other for other in known if other.rpartition(".")[2] == name]
             hint = f"; did you mean `{elsewhere[0]}`?" if elsewhere else nearest(name, names)
             found.append(f"{key}: no such key{hint}")
     for field in kind.fields:
-        if field.required and field.name not in value:
-            found.append(f"{path}.{field.name}: missing; expected {expectation(field.type)}")
+        if field.required and field.encode_name not in value:
+            key = f"{path}.{field.encode_name}" if path else field.encode_name
+            found.append(f"{key}: missing; expected {expectation(field.type)}")
     yield from found or _check_as_a_whole(value, kind.cls, path)
 
 
@@ -115,7 +136,7 @@ def _check_as_a_whole(value: dict[str, object], settings: type, path: str) -> It
     try:
         msgspec.convert(value, settings)
     except msgspec.ValidationError as error:
-        yield f"{path}: {error}"
+        yield f"{path}: {error}" if path else str(error)
 
 
 def _check_value(value: object, annotation: Any, kind: kinds.Type, path: str) -> Iterator[str]:

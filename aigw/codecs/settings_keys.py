@@ -15,7 +15,7 @@ ENVIRONMENT_PREFIX = "AIGW_"
 
 _NUMBER_BOUNDS = (("gt", "more than {}"), ("ge", "at least {}"), ("lt", "less than {}"), ("le", "at most {}"))
 _NUMBERS = {kinds.IntType: "a whole number", kinds.FloatType: "a number"}
-_PLAIN = {kinds.StrType: "text", kinds.BoolType: "true or false", kinds.NoneType: "absent", kinds.DictType: "a table"}
+_PLAIN = {kinds.BoolType: "true or false", kinds.NoneType: "absent", kinds.DictType: "a table"}
 
 
 @attrs.frozen
@@ -61,7 +61,7 @@ def _keys(settings: type, path: str) -> Iterator[Key]:
     info = kinds.type_info(settings)
     assert isinstance(info, TABLES)  # noqa: S101 - narrows the type
     for field in info.fields:
-        key = f"{path}.{field.name}" if path else field.name
+        key = f"{path}.{field.encode_name}" if path else field.encode_name
         kind = unwrapped(field.type)
         table, suffix = _table(kind)
         if table is not None:
@@ -106,12 +106,20 @@ def expectation(kind: kinds.Type) -> str:
     if isinstance(kind, kinds.LiteralType):
         return "one of " + ", ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, kinds.ListType | kinds.VarTupleType):
-        return f"a list, each item {expectation(kind.item_type)}"
-    if isinstance(kind, kinds.StrType) and kind.pattern:
-        return f"text matching `{kind.pattern}`"
+        return f"a list{_length(kind, 'items')}, each item {expectation(kind.item_type)}"
+    if isinstance(kind, kinds.StrType):
+        matching = f" matching `{kind.pattern}`" if kind.pattern else ""
+        return f"text{_length(kind, 'characters')}{matching}"
     if isinstance(kind, kinds.UnionType):
         return " or ".join(expectation(one) for one in kind.types if not isinstance(one, kinds.NoneType))
     return next((name for plain, name in _PLAIN.items() if isinstance(kind, plain)), "a table")
+
+
+def _length(kind: kinds.ListType | kinds.VarTupleType | kinds.StrType, of: str) -> str:
+    """The bounds of a length, as the middle of a sentence; empty when there are none that matter."""
+    bounds = [f"at least {kind.min_length}"] if (kind.min_length or 0) > 1 else []
+    bounds += [f"at most {kind.max_length}"] if kind.max_length is not None else []
+    return f" of {' and '.join(bounds)} {of}" if bounds else ""
 
 
 def _bound(kind: kinds.Type, bound: str) -> bool:

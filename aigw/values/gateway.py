@@ -6,12 +6,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from aigw.values.limits import LimitRule
+from aigw.values.kept_settings import Dlp, Guardrails, OtelTarget, Stripe, Text, Url
+from aigw.values.limits import LONGEST_WINDOW_S, LimitRule, RuleId
 
 # `\Z`, because `$` would let a line end through.
 GatewayName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+# Whole numbers travel through JSON and PostgreSQL; beyond this not every program reads them alike.
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
+# How long an answer may be kept: section 5.1 of Cloudflare's reference. Where `cache_ttl` is read, it is clamped.
+SHORTEST_TTL_S = 60
+LONGEST_TTL_S = 2_678_400
 
 WhenDown = Literal["open", "closed"]
 
@@ -20,11 +25,11 @@ class SpendFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     Attributes:
         mode: `partition` keeps a counter for each value, `filter` holds the rule to the values listed.
-        values: For `filter`.
+        values: For `filter`, and at least one then.
     """
 
     mode: Literal["partition", "filter"]
-    values: tuple[str, ...] = ()
+    values: Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 class SpendRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -35,17 +40,17 @@ class SpendRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
         limit: US dollars in a window.
         limit_type: What is counted.
         window: Seconds.
-        id: Names it; empty: its number.
+        id: Names it in errors and metrics; its counter is kept under it. Empty: made from the rest.
         enabled: Whether it holds.
         technique: `fixed` windows are aligned to the clock; a `sliding` one ends now.
         metadata: By key.
-        model, provider: Only these.
+        model, provider: Only these; `partition` is for metadata only.
     """
 
-    limit: Annotated[float, msgspec.Meta(gt=0)]
+    limit: Annotated[float, msgspec.Meta(gt=0, le=1_000_000_000)]
     limit_type: Literal["cost"]
-    window: Annotated[int, msgspec.Meta(ge=1, le=31_622_400)]
-    id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    window: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_WINDOW_S)]
+    id: RuleId = ""
     enabled: bool = True
     technique: Literal["fixed", "sliding"] = "fixed"
     metadata: dict[str, SpendFilter] = {}
@@ -75,12 +80,12 @@ class SemanticCache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ttl: Seconds that an answer may be found.
     """
 
-    url: str
-    model: str
+    url: Url
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     threshold: Annotated[float, msgspec.Meta(gt=0, le=2)] = 0.1
-    api_key_env: str = ""
-    ttl: Annotated[int, msgspec.Meta(ge=60, le=2_678_400)] = 3600
+    api_key_env: Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,127})?\Z")] = ""
+    ttl: Annotated[int, msgspec.Meta(ge=SHORTEST_TTL_S, le=LONGEST_TTL_S)] = 3600
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,30 +100,35 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         account: The account that it belongs to, as in every address.
         authentication: Whether callers must show a token with the scope `run`.
         collect_logs: Whether each request leaves a log row; usage is counted in any case.
-        cache_ttl: Kept. Seconds that an answer may be served from the cache; 0 is off.
-        cache_invalidate_on_update: Kept. Whether a change of these settings empties the cache.
-        rate_limiting_limit: Kept. Requests per interval; 0 is off.
-        rate_limiting_interval: Kept. Seconds of the interval.
-        rate_limiting_technique: Kept. Whether intervals follow each other or slide.
+        cache_ttl: Seconds that an answer may be served from the cache, brought between a minute and 31 days; 0 is off.
+        cache_invalidate_on_update: Whether a change of these settings empties the cache.
+        rate_limiting_limit: Requests per interval; 0 is off.
+        rate_limiting_interval: Seconds of the interval; beside a limit, 1 at least.
+        rate_limiting_technique: Whether intervals follow each other by the clock, or slide.
         byok_only: Kept. Whether only the caller's own or stored provider keys are used.
         zdr: Kept. Zero data retention at the provider.
         workers_ai_billing_mode: Kept. How Workers AI is billed.
-        retry_max_attempts: Kept. Tries of one step.
-        retry_delay: Kept. Milliseconds between two tries.
-        retry_backoff: Kept. How the delay grows.
+        retry_max_attempts: Tries of one step, the first one counted; absent: one.
+        retry_delay: Milliseconds between two tries.
+        retry_backoff: How the delay grows.
         log_management: Kept. The number of logs from which on the strategy applies.
         log_management_strategy: Kept. What happens at that number.
         log_classification: Kept. Whether logs are sorted by subject.
         logpush: Kept. Whether logs are exported.
         logpush_public_key: Kept. What exported logs are encrypted with.
         store_id: Kept. The store of provider keys.
+        guardrails: What is done about hazards; absent: nothing.
+        dlp: Data loss prevention; absent: none.
+        otel: Where spans are exported to.
+        stripe: How usage is billed.
         spend_limits: Budgets by model, provider and metadata.
-        spend_webhook: Address that is told when 50, 80 and 100 % of a budget are spent.
+        spend_webhook: Address (`https://` or `http://`) that is told when 50, 80 and 100 % of a budget are spent.
         unpriced_models: What a spend limit does with a model whose price is not known.
         rate_limits: Beyond the one above: by token, metadata, provider or model; of requests, tokens or dollars.
         rate_limits_when_down, spend_limits_when_down, policies_when_down: Whether requests pass (`open`) or are refused
             (`closed`) while the counters cannot be reached.
-        locked: Names of `cf-aig-*` headers that no caller sets; `*` stands for all that change a setting.
+        locked: Names of `cf-aig-*` headers, with the prefix or without, that are ignored and named in the answer's
+            `cf-aig-locked`; `*` stands for all that change a setting.
         cache_single_flight: Whether identical requests in flight share one call to the provider.
         cache_stale_if_error: Seconds beyond its time that an answer is given when the provider fails.
         cache_replay: Whether a cached stream is given event by event, or at once.
@@ -133,7 +143,7 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_ttl: Count | None = 0
     cache_invalidate_on_update: bool = False
     rate_limiting_limit: Count | None = 0
-    rate_limiting_interval: Count | None = 0
+    rate_limiting_interval: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_WINDOW_S)] | None = 0
     rate_limiting_technique: Literal["fixed", "sliding"] | None = "fixed"
     byok_only: bool = False
     zdr: bool = False
@@ -141,22 +151,26 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_max_attempts: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
     retry_delay: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
     retry_backoff: Literal["constant", "linear", "exponential"] | None = None
-    log_management: Annotated[int, msgspec.Meta(ge=10_000)] | None = None
+    log_management: Annotated[int, msgspec.Meta(ge=10_000, le=10_000_000)] | None = None
     log_management_strategy: Literal["STOP_INSERTING", "DELETE_OLDEST"] | None = None
     log_classification: bool = False
     logpush: bool = False
-    logpush_public_key: str | None = None
-    store_id: str | None = None
+    logpush_public_key: Text | None = None
+    store_id: Text | None = None
+    guardrails: Guardrails | None = None
+    dlp: Dlp | None = None
+    otel: Annotated[tuple[OtelTarget, ...], msgspec.Meta(max_length=20)] | None = None
+    stripe: Stripe | None = None
     spend_limits: SpendLimits | None = None
-    spend_webhook: str | None = None
+    spend_webhook: Url | None = None
     unpriced_models: Literal["allow", "estimate", "refuse"] = "allow"
-    rate_limits: tuple[LimitRule, ...] = ()
+    rate_limits: Annotated[tuple[LimitRule, ...], msgspec.Meta(max_length=50)] = ()
     rate_limits_when_down: WhenDown = "open"
     spend_limits_when_down: WhenDown = "closed"
     policies_when_down: WhenDown = "open"
-    locked: tuple[str, ...] = ()
+    locked: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
     cache_single_flight: bool = False
-    cache_stale_if_error: Count = 0
+    cache_stale_if_error: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_TTL_S)] = 0
     cache_replay: Literal["events", "at_once"] = "events"
     cache_without_ttl: bool = False
     semantic_cache: SemanticCache | None = None

@@ -10,6 +10,9 @@ from msgspec import Meta
 Unit = Literal["requests", "tokens", "usd"]
 Technique = Literal["fixed", "sliding"]
 
+LONGEST_WINDOW_S = 31_622_400
+RuleId = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+
 # `cf.user.id`, `metadata.<key>` and the fixed names below; see `LimitRule.per`.
 PARTITION = r"^(token|team|user|provider|model|metadata\.[^\s]{1,64})\Z"
 
@@ -30,9 +33,9 @@ class LimitRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         metadata: Only requests whose metadata has one of the values for each key.
     """
 
-    limit: Annotated[float, Meta(gt=0)]
-    window: Annotated[int, Meta(ge=1, le=31_622_400)]
-    id: Annotated[str, Meta(max_length=64)] = ""
+    limit: Annotated[float, Meta(gt=0, le=1e15)]
+    window: Annotated[int, Meta(ge=1, le=LONGEST_WINDOW_S)]
+    id: RuleId = ""
     unit: Unit = "requests"
     technique: Technique = "fixed"
     per: tuple[Annotated[str, Meta(pattern=PARTITION)], ...] = ()
