@@ -1,0 +1,70 @@
+"""Headers that an owner has locked: they are ignored, and the answer says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from aigw.controls.authentication import Caller
+from aigw.values.gateway import Gateway
+from aigw.values.setting_headers import DEPRECATED, EVERY, LEFT_BY_EVERY, NEVER_LOCKED, header_name
+
+Locks = frozenset[bytes]
+
+NO_LOCKS: Locks = frozenset()
+_EVERY = EVERY.encode()
+
+
+def locks_of(gateway: Gateway, caller: Caller) -> Locks:
+    """
+    What holds for a caller: the gateway's locks, those of the token, and those of the team.
+
+    Args:
+        gateway: The owner's settings.
+        caller: See there.
+    Returns:
+        Names of headers in lower case, and `*` when all that change a setting are locked.
+    """
+    if not gateway.locked and not caller.bounds:
+        return NO_LOCKS
+    return _compiled((*gateway.locked, *(name for bound in caller.bounds for name in bound.bounds.locked)))
+
+
+@lru_cache(maxsize=4096)
+def _compiled(names: tuple[str, ...]) -> Locks:
+    return frozenset(_EVERY if name == EVERY else header_name(name) for name in names)
+
+
+def apply_locks(settings: dict[bytes, bytes], locks: Locks) -> tuple[dict[bytes, bytes], tuple[str, ...]]:
+    """
+    Take the locked headers out of a request, or out of one of its steps.
+
+    Args:
+        settings: The caller's headers; names in lower case and in today's spelling.
+        locks: From `locks_of`.
+    Returns:
+        The headers that hold, and the sorted names of those that do not.
+    """
+    if not locks:
+        return settings, ()
+    ignored = tuple(sorted(name.decode("utf-8", "replace") for name in settings if _is_locked(name, locks)))
+    if not ignored:
+        return settings, ()
+    return {name: value for name, value in settings.items() if not _is_locked(name, locks)}, ignored
+
+
+def _is_locked(name: bytes, locks: Locks) -> bool:
+    if name in locks:
+        return name not in NEVER_LOCKED
+    return _EVERY in locks and name not in LEFT_BY_EVERY
+
+
+def is_setting(name: bytes) -> bool:
+    """Whether a header, by its name in lower case, is the gateway's own and no provider's business."""
+    return name.startswith(b"cf-aig-") or name in DEPRECATED
+
+
+def in_todays_spelling(settings: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The headers with those of the oldest pages under their names of today, which go before them."""
+    renamed = {DEPRECATED[name]: value for name, value in settings.items() if name in DEPRECATED}
+    return {**renamed, **{name: value for name, value in settings.items() if name not in DEPRECATED}}
