@@ -8,6 +8,7 @@ from 4000 are ours, for endings that Cloudflare's pages leave open.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -70,6 +71,8 @@ class GatewayError(AigwError):
         self.detail = detail
         # Of the answer that tells it, such as `retry-after`; names in lower case.
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        # Of the answer that tells it, where Cloudflare words this one otherwise than all others.
+        self.body: Mapping[str, object] | None = None
 
     @property
     def message(self) -> str:
@@ -204,6 +207,28 @@ class PolicyDenied(GatewayError):
     """One of the owner's policies blocks the request, or none allows it."""
 
     code, status, text = 4062, 403, "Access denied by policy"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        # The detail names the policy: that is for the owner's log alone.
+        self.body = {"success": False, "error": {"message": self.text}}
+
+
+class PolicyLimitExceeded(SpendLimitExceeded):
+    """
+    The budget that a policy gives is spent.
+
+    Args:
+        bucket: Name of what is charged together.
+        spent, limit: US dollars.
+    """
+
+    code, text = 4066, "Spending limit exceeded"
+
+    def __init__(self, bucket: str, spent: float, limit: float) -> None:
+        super().__init__(f"bucket `{bucket}`")
+        error = {"message": self.text, "bucket": bucket, "spent": spent, "limit": limit}
+        self.body = {"success": False, "error": error}
 
 
 class NotAllowed(GatewayError):

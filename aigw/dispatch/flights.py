@@ -1,0 +1,73 @@
+"""Single flight: who asks what somebody is asking already sits down beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aigw.controls.cache import Cache, CachePlan
+from aigw.dispatch.flight import Flight, Memory, Seat
+from aigw.interfaces import IUpstreamCall
+
+# Flights that others may find. Beyond that, a call is its exchange's own.
+LISTED = 10_000
+
+
+class Flights:
+    """
+    All calls whose answers are recorded: for the cache, for others, or both.
+
+    Args:
+        cache: Takes whole answers.
+        memory: What all of them may hold.
+        listed: How many may be found at a time.
+
+    Attributes:
+        memory: As given.
+        joined: How many seats were taken in a flight that was another's idea.
+    """
+
+    def __init__(self, cache: Cache, memory: Memory | None = None, listed: int = LISTED) -> None:
+        self._cache = cache
+        self._most = listed
+        self._listed: dict[bytes, Flight] = {}
+        self.memory = memory or Memory()
+        self.joined = 0
+
+    def __len__(self) -> int:
+        """How many flights may be joined now."""
+        return len(self._listed)
+
+    def has(self, plan: CachePlan) -> bool:
+        """Whether `board` would ask no provider: such a step reserves nothing."""
+        return plan.shared and plan.key in self._listed
+
+    def board(self, plan: CachePlan, start: Callable[[Any], IUpstreamCall], receiver: Any) -> Seat:
+        """
+        A seat in the call for a step.
+
+        Args:
+            plan: Of the step.
+            start: Makes the call for a receiver that it is given; not called when there is one already.
+            receiver: The exchange.
+        Returns:
+            The exchange's call. It is silent until its `begin`.
+        Raises:
+            GatewayError: As `start`.
+        """
+        flight = self._listed.get(plan.key) if plan.shared else None
+        if flight is not None:
+            self.joined += 1
+            return flight.join(receiver)
+        flight = Flight(plan, self._cache, self.memory, self._unlist)
+        seat = flight.join(receiver)
+        flight.start(start)
+        if plan.shared and len(self._listed) < self._most:
+            flight.listed = True
+            self._listed[plan.key] = flight
+        return seat
+
+    def _unlist(self, flight: Flight) -> None:
+        if flight.listed:
+            flight.listed = False
+            del self._listed[flight.plan.key]
