@@ -45,7 +45,8 @@ class Limit:
         window: See there.
         name: For errors, metrics and webhooks; no caller's word.
         refusal: Makes the error for the client, for the step that does not fit.
-        open: Whether requests pass while the counters cannot be reached.
+        open: Whether requests pass while the counters cannot be reached; None: as the step's gateway says for rates and
+            for money.
         alert: Whether thresholds of this limit call the gateway's webhook.
     """
 
@@ -55,7 +56,7 @@ class Limit:
     window: Window
     name: str
     refusal: Callable[[Overrun, Visit], GatewayError]
-    open: bool = True
+    open: bool | None = None
     alert: bool = False
 
 

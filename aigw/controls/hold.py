@@ -1,0 +1,336 @@
+"""What one exchange has taken from its limits, until it is known what it really used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from aigw.controls.estimate import Estimates
+from aigw.controls.limit import Limit, Overrun
+from aigw.controls.visit import Visit
+from aigw.controls.windows import Span
+from aigw.errors import ControlUnavailable, GatewayError, StateUnavailable, UnpricedModel
+from aigw.interfaces import ICounters
+from aigw.values.counting import Charge, Charged, Correction
+from aigw.values.gateway import Gateway
+from aigw.values.step import Headers
+from aigw.values.usage import Usage
+
+
+class Entry:
+    """
+    What one limit holds of an exchange, in the limit's unit.
+
+    Attributes:
+        limit: See there.
+        span: Where it was taken.
+        amount: What the counter holds of the exchange in that slot.
+        real: How much of it is known to be used.
+        used: What the window held when it was taken, this exchange included.
+        current: Whether the limit is for the step that the exchange is at.
+        past: What a long session has used in slots before this one.
+    """
+
+    __slots__ = ("amount", "current", "limit", "past", "real", "span", "used")
+
+    def __init__(self, limit: Limit, span: Span) -> None:
+        self.limit = limit
+        self.span = span
+        self.amount = 0
+        self.real = 0
+        self.used = 0
+        self.current = True
+        self.past: tuple[Charged, ...] = ()
+
+    def charged(self, amount: int) -> Charged:
+        """An amount, as the log keeps it."""
+        return Charged(self.limit.key, self.span.slot, self.span.expires_ms, amount)
+
+    def correction(self, amount: int) -> Correction:
+        """What brings the counter's slot to an amount."""
+        return Correction(self.limit.key, self.span.slot, amount - self.amount, self.span.expires_ms)
+
+
+class Watch(Protocol):
+    """Who is told when counters have changed."""
+
+    def changed(self, gateway: Gateway, entries: Sequence[Entry]) -> None:
+        """These limits hold something else now. Never raises, never waits."""
+
+
+@attrs.frozen
+class Till:
+    """
+    What holds are settled with.
+
+    Attributes:
+        counters: See there.
+        estimates: Learn from what was used, and know what counts for a model without a price.
+        utc_ms: Milliseconds since the epoch, from the wall clock.
+        watch: Is told of every change; None for nobody.
+    """
+
+    counters: ICounters
+    estimates: Estimates
+    utc_ms: Callable[[], int]
+    watch: Watch | None = None
+
+
+class Hold:
+    """
+    What one exchange has taken. It is settled or released exactly once; what comes after that does nothing.
+
+    Args:
+        till: See there.
+        visit: The step that the exchange is at.
+        entries: One for each limit.
+    """
+
+    __slots__ = ("_added_nanousd", "_added_tokens", "_final", "_till", "_visit", "entries")
+
+    def __init__(self, till: Till | None, visit: Visit | None, entries: Sequence[Entry] = ()) -> None:
+        self._till = till
+        self._visit = visit
+        self.entries = entries
+        # What a session's turns have used so far.
+        self._added_tokens = self._added_nanousd = 0
+        self._final: tuple[Charged, ...] | None = None
+
+    @property
+    def charged(self) -> tuple[Charged, ...]:
+        """What budgets hold of the exchange now, an estimate; for its `Begin`."""
+        return tuple(entry.charged(entry.amount) for entry in self.entries if entry.limit.unit == "usd")
+
+    @property
+    def headers(self) -> Headers:
+        """`RateLimit-*` of the rate limit that has the least room left; empty where none holds."""
+        tightest, least = None, 1.0
+        for entry in self.entries:
+            limit = entry.limit
+            # Its share in use, so that limits of different heights compare.
+            if limit.unit != "usd" and (tightest is None or 1 - entry.used / limit.limit < least):
+                tightest, least = entry, 1 - entry.used / limit.limit
+        if tightest is None or self._till is None:
+            return ()
+        limit = tightest.limit
+        return rate_headers(limit, limit.limit - tightest.used, limit.window.reset_s(self._till.utc_ms()))
+
+    def move_on(self, visit: Visit, current: Sequence[Entry]) -> None:
+        """
+        The exchange has come to another step.
+
+        Args:
+            visit: That step.
+            current: The limits that hold for it. What others took for earlier steps is kept until the end.
+        """
+        self._visit = visit
+        former = [entry for entry in self.entries if entry not in current]
+        for entry in former:
+            entry.current = False
+        for entry in current:
+            entry.current = True
+        self.entries = (*former, *current)
+
+    # How it ends ----------------------------------------------------------------------------------------------------
+
+    def settle(self, usage: Usage | None, cost_nanousd: int | None, failed: bool = False) -> tuple[Charged, ...]:
+        """
+        Bring what was taken to what was used.
+
+        Args:
+            usage: Of the answer, or of the whole session; None when neither told nor guessed.
+            cost_nanousd: Of the same; None when not known.
+            failed: The provider gave no answer, or an error: what is not known is then nothing. Otherwise the estimate
+                stays, since the provider may have worked for a client that left.
+        Returns:
+            What it cost each budget, for its `End`; the same again for every further call.
+        """
+        if not self.entries:
+            return ()
+        if self._final is None:
+            assert self._till is not None and self._visit is not None  # noqa: S101  # only a hold of nothing lacks them
+            if usage is not None:
+                self._till.estimates.learn(self._visit, usage)
+            tokens = None if usage is None else usage.tokens_in + usage.tokens_out - self._added_tokens
+            nanousd = self._nanousd(usage, cost_nanousd)
+            nanousd = None if nanousd is None else nanousd - self._added_nanousd
+            for entry in self.entries:
+                entry.real = self._final_amount(entry, nanousd if entry.limit.unit == "usd" else tokens, failed)
+            self._close(self._till, self._visit.gateway)
+        return self._final or ()
+
+    def release(self) -> None:
+        """No provider was asked: give everything back."""
+        if self.entries and self._final is None:
+            assert self._till is not None and self._visit is not None  # noqa: S101  # as above
+            for entry in self.entries:
+                entry.real = 0
+            self._close(self._till, self._visit.gateway)
+
+    def _final_amount(self, entry: Entry, rest: int | None, failed: bool) -> int:
+        """What an entry's present slot comes to, where `rest` is what is not yet in `real`."""
+        if entry.limit.unit == "requests":
+            return entry.amount
+        if not entry.current:
+            # The step that took it has failed, or there would be no other.
+            return entry.real
+        if rest is not None:
+            return entry.real + max(0, rest)
+        return entry.real if failed or entry.real or entry.past else entry.amount
+
+    def _close(self, till: Till, gateway: Gateway) -> None:
+        corrections = []
+        final: list[Charged] = []
+        for entry in self.entries:
+            if entry.real != entry.amount:
+                corrections.append(entry.correction(entry.real))
+                entry.used += entry.real - entry.amount
+                entry.amount = entry.real
+            final += entry.past
+            if entry.real and entry.limit.unit == "usd":
+                final.append(entry.charged(entry.real))
+        self._final = tuple(final)
+        if corrections:
+            till.counters.settle(corrections)
+        if till.watch is not None:
+            till.watch.changed(gateway, self.entries)
+
+    def _nanousd(self, usage: Usage | None, cost_nanousd: int | None) -> int | None:
+        """What counts as the cost of a usage; None when nobody knows."""
+        if cost_nanousd is not None or usage is None:
+            return cost_nanousd
+        assert self._till is not None and self._visit is not None  # noqa: S101  # as above
+        cost = self._visit.price(usage)
+        try:
+            return self._till.estimates.unpriced(self._visit, usage) if cost is None else cost
+        except UnpricedModel:
+            # It had a price when it was let through.
+            return None
+
+    # Sessions -------------------------------------------------------------------------------------------------------
+
+    def add(self, usage: Usage, cost_nanousd: int | None) -> GatewayError | Deferred[GatewayError | None] | None:
+        """
+        A turn of a session is over: charge it, beyond what is held for the session.
+
+        Args:
+            usage: Of this turn alone.
+            cost_nanousd: Of the same; None when not known.
+        Returns:
+            Why the session must end, when a limit has no room left; a Deferred of it when the counters are elsewhere.
+        """
+        entries = [entry for entry in self.entries if entry.current and entry.limit.unit != "requests"]
+        till, visit = self._till, self._visit
+        if not entries or till is None or visit is None or self._final is not None:
+            return None
+        tokens = usage.tokens_in + usage.tokens_out
+        nanousd = self._nanousd(usage, cost_nanousd) or 0
+        self._added_tokens += tokens
+        self._added_nanousd += nanousd
+        now_ms = till.utc_ms()
+        corrections: list[Correction] = []
+        for entry in entries:
+            corrections += _add(entry, nanousd if entry.limit.unit == "usd" else tokens, now_ms)
+        if corrections:
+            till.counters.settle(corrections)
+        if till.watch is not None:
+            till.watch.changed(visit.gateway, entries)
+        return _judge(till.counters, visit, entries, now_ms)
+
+
+# What an exchange holds that no limit is set for.
+NOTHING_HELD = Hold(None, None)
+
+
+def _add(entry: Entry, amount: int, now_ms: int) -> Iterable[Correction]:
+    """Charge an entry; a turn counts in the window in which it ends."""
+    span = entry.limit.window.at(now_ms)
+    if span.slot != entry.span.slot:
+        if entry.real != entry.amount:
+            yield entry.correction(entry.real)
+        if entry.real and entry.limit.unit == "usd":
+            entry.past = (
+                *(one for one in entry.past if one.expires_ms > now_ms),
+                entry.charged(entry.real),
+            )
+        entry.span = span
+        entry.amount = entry.real = 0
+    entry.real += amount
+    if entry.real > entry.amount:
+        yield entry.correction(entry.real)
+        entry.amount = entry.real
+
+
+def _judge(
+    counters: ICounters, visit: Visit, entries: Sequence[Entry], now_ms: int
+) -> GatewayError | Deferred[GatewayError | None] | None:
+    """Whether limits that were added to have room left."""
+    charges = [
+        Charge(entry.limit.key, entry.span.slot, entry.limit.window.at(now_ms).first, 1, 1, entry.limit.limit, 0)
+        for entry in entries
+    ]
+
+    def judged(sums: Sequence[int]) -> GatewayError | None:
+        for entry, used in zip(entries, sums, strict=True):
+            # What is held for turns to come is not spent yet.
+            used -= entry.amount - entry.real
+            if used >= entry.limit.limit:
+                return refusal(entry.limit, visit, used, entry.limit.window.reset_s(now_ms))
+        return None
+
+    def away(failure: Failure) -> GatewayError | None:
+        failure.trap(StateUnavailable)
+        return _away(visit, entries)
+
+    try:
+        sums = counters.read(charges)
+    except StateUnavailable:
+        return _away(visit, entries)
+    if isinstance(sums, Deferred):
+        return sums.addCallbacks(judged, away)
+    return judged(sums)
+
+
+def _away(visit: Visit, entries: Sequence[Entry]) -> GatewayError | None:
+    return None if all(passes(entry.limit, visit) for entry in entries) else unavailable()
+
+
+# What a client is told ----------------------------------------------------------------------------------------------
+
+
+def passes(limit: Limit, visit: Visit) -> bool:
+    """Whether a step passes a limit whose counter cannot be reached."""
+    if limit.open is not None:
+        return limit.open
+    gateway = visit.gateway
+    choice = gateway.spend_limits_when_down if limit.unit == "usd" else gateway.rate_limits_when_down
+    return choice == "open"
+
+
+def unavailable() -> GatewayError:
+    """A limit's counter cannot be reached, and the owner refuses then."""
+    error = ControlUnavailable()
+    error.headers = ((b"retry-after", b"1"),)
+    return error
+
+
+def refusal(limit: Limit, visit: Visit, used: int, retry_after_s: int) -> GatewayError:
+    """The error of a limit without room."""
+    error = limit.refusal(Overrun(used, limit.limit, retry_after_s), visit)
+    error.headers += ((b"retry-after", b"%d" % retry_after_s),)
+    if limit.unit != "usd":
+        error.headers += rate_headers(limit, limit.limit - used, retry_after_s)
+    return error
+
+
+def rate_headers(limit: Limit, remaining: int, reset_s: int) -> Headers:
+    """`RateLimit-*` of a limit."""
+    return (
+        (b"ratelimit-limit", b"%d" % limit.limit),
+        (b"ratelimit-remaining", b"%d" % max(0, remaining)),
+        (b"ratelimit-reset", b"%d" % reset_s),
+    )
