@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Annotated
 
@@ -11,6 +11,7 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from aigw.dispatch.custom_cost import read_custom_cost
 from aigw.errors import InvalidField
 from aigw.values.gateway import Gateway
 from aigw.values.record import TEXT_CHARS
@@ -68,19 +69,58 @@ def check_settings(settings: Mapping[bytes, bytes]) -> None:
 
 
 def _wrong(name: bytes, value: bytes) -> str:
-    if name in (b"cf-aig-request-timeout", b"cf-aig-max-attempts", b"cf-aig-retry-delay", b"cf-aig-cache-ttl"):
-        return "" if _INTEGER.fullmatch(value) else "not a whole number"
-    if name in (b"cf-aig-collect-log", b"cf-aig-collect-log-payload", b"cf-aig-skip-cache"):
-        return "" if value.lower() in _FLAGS else "neither `true` nor `false`"
-    if name == b"cf-aig-backoff":
-        known = (b"constant", b"linear", b"exponential")
-        return "" if value.lower() in known else "none of `constant`, `linear`, `exponential`"
-    if name in (b"cf-aig-metadata", b"cf-aig-custom-cost"):
-        try:
-            msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-        except (msgspec.MsgspecError, RecursionError):
-            return "no JSON object"
+    check = _CHECKS.get(name)
+    return "" if check is None else check(value)
+
+
+def _not_whole(value: bytes) -> str:
+    return "" if _INTEGER.fullmatch(value) else "not a whole number"
+
+
+def _no_flag(value: bytes) -> str:
+    return "" if value.lower() in _FLAGS else "neither `true` nor `false`"
+
+
+def _no_backoff(value: bytes) -> str:
+    known = (b"constant", b"linear", b"exponential")
+    return "" if value.lower() in known else "none of `constant`, `linear`, `exponential`"
+
+
+def _no_object(value: bytes) -> str:
+    try:
+        msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError):
+        return "no JSON object"
     return ""
+
+
+def _no_cost(value: bytes) -> str:
+    if _no_object(value):
+        return "no JSON object"
+    try:
+        read_custom_cost(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+# What each header may say, by its name: the function gives the end of a sentence for a value that it may not. A header
+# that is not here takes any text.
+_CHECKS: dict[bytes, Callable[[bytes], str]] = {
+    b"cf-aig-request-timeout": _not_whole,
+    b"cf-aig-max-attempts": _not_whole,
+    b"cf-aig-retry-delay": _not_whole,
+    b"cf-aig-cache-ttl": _not_whole,
+    b"cf-aig-collect-log": _no_flag,
+    b"cf-aig-collect-log-payload": _no_flag,
+    b"cf-aig-skip-cache": _no_flag,
+    b"cf-aig-zdr": _no_flag,
+    b"cf-aig-no-wholesale": _no_flag,
+    b"cf-aig-no-session-affinity": _no_flag,
+    b"cf-aig-backoff": _no_backoff,
+    b"cf-aig-metadata": _no_object,
+    b"cf-aig-custom-cost": _no_cost,
+}
 
 
 @attrs.frozen
