@@ -26,7 +26,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aigw import __version__
-from aigw.controls.master_key import ensure_master_key
+from aigw.controls.callers import Callers
+from aigw.controls.identity import Identity
+from aigw.controls.master_key import FILE_NAME, ensure_master_key
+from aigw.controls.minted import Minter
+from aigw.controls.teams import KIND, Teams, read_team
 from aigw.controls.token_file import TokenFile
 from aigw.controls.token_sync import CHANNEL, TokenSync, sync
 from aigw.controls.tokens import Tokens
@@ -53,6 +57,8 @@ from aigw.serving.websocket import GatewaySocketFactory
 from aigw.serving.wheel import Wheel
 from aigw.settings import Settings
 from aigw.storage.database import Database
+from aigw.storage.document_file import DocumentFile
+from aigw.storage.documents import Documents
 from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.late import LateDatabase
@@ -64,6 +70,7 @@ from aigw.values.token import SCOPES
 from aigw.wire.data_port import DataPort
 from aigw.wire.entry import Door
 from aigw.wire.http_routes import HttpRoutes
+from aigw.wire.minting import Minting
 
 # How long the first start waits to hear whether the database knows any token.
 FIRST_TOKEN_S = 3.0
@@ -128,7 +135,8 @@ class Node:
         upstream = Upstream(reactor, wheel, settings.upstream, time.time, settings.realtime)
         self._undo.append(upstream.close)
 
-        making = CredentialParts(Outbound(upstream), time.time, time.monotonic)
+        outbound = Outbound(upstream)
+        making = CredentialParts(outbound, time.time, time.monotonic)
         providers = ProviderTable(settings.providers, making)
         prices = Prices(lambda slug: providers.lookup(slug).prices, lambda: datetime.now(UTC))
         deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
@@ -140,13 +148,18 @@ class Node:
         dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
         gateways = Gateways(settings.gateway)
         sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket)
-        door = Door(gateways, tokens, utc_ms)
+        teams = self._open_teams(database)
+        minter = Minter((settings.data_path() / FILE_NAME).read_bytes(), tokens, utc_ms)
+        identity = Identity(settings.identity, outbound, reactor)
+        identity.start()
+        self._undo.append(partial(_call, identity.stop))
+        door = Door(gateways, Callers(tokens, teams, minter, identity), utc_ms)
         routes = HttpRoutes(
             *(door, dispatcher, providers, wheel, settings.front, settings.websocket.steps),
             settings.exchange.log_body_bytes,
             settings.websocket.allowed_origins,
         )
-        port = DataPort(door, dispatcher, routes, sockets, meter.refused)
+        port = DataPort(door, dispatcher, routes, sockets, meter.refused, Minting(door, minter))
         tokens.on_revoked(lambda token: port.close_token(token.id))
 
         management = Management(
@@ -237,6 +250,14 @@ class Node:
         sync.start()
         database.listen(CHANNEL, lambda _: sync.run())
         return tokens
+
+    def _open_teams(self, database: LateDatabase) -> Teams:
+        file = DocumentFile(self._settings.data_path() / "teams.json", deferToThread)
+        documents = Documents(KIND, database, file, read_team, self._reactor)
+        teams = Teams(documents)
+        documents.start()
+        self._undo.append(partial(_call, documents.stop))
+        return teams
 
     async def _listen(
         self, endpoints: tuple[str, ...], server: Server, scheme: str, ports: list[IListeningPort] | None = None
@@ -339,6 +360,10 @@ async def _stop_listening(port: IListeningPort) -> None:
     stopped = port.stopListening()
     if stopped is not None:
         await stopped
+
+
+async def _call(stop: Callable[[], None]) -> None:
+    stop()
 
 
 async def _cancel_then(running: Deferred[None], stop: Callable[[], Awaitable[None]]) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.endpoints import serverFromString
 from aigw.codecs.gateway_check import contradictions
 from aigw.codecs.settings_check import nearest, problems_of, read_text
 from aigw.codecs.settings_keys import ENVIRONMENT_PREFIX, Key, describe
+from aigw.controls.identity_settings import IdentitySettings, repeated_issuers
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import ConfigurationError
 from aigw.logs.settings import ShipperSettings, SpoolSettings
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     upstream: UpstreamSettings = UpstreamSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     providers: dict[str, ProviderSettings] = {}
+    identity: tuple[IdentitySettings, ...] = ()
     gateway: tuple[Gateway, ...] = ()
 
     def data_path(self) -> Path:
@@ -194,7 +196,8 @@ def _converted(tree: Mapping[str, Any]) -> Settings:
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
-    """Pairs of values from different tables, or with different owners, that cannot both hold."""
+    """Values from different tables, or with different owners, that cannot all hold."""
+    yield from repeated_issuers(settings.identity)
     pool, postgres = settings.pool, settings.postgres
     if pool.answer_s <= pool.statement_s:
         yield "pool.answer_s: must be more than pool.statement_s, or each slow statement costs its connection"

@@ -42,6 +42,13 @@ TABLES = {
         "One table for each provider that is to be reached elsewhere, or that is yours: the name behind the dot is its"
         " slug. See :doc:`adding-a-provider`.",
     ),
+    "identity[]": (
+        "[[identity]]",
+        "Identity providers",
+        "One table for each provider whose identity tokens (JWT) are believed. They stand beside a token in"
+        " ``cf-access-jwt-assertion``, or open gateways by themselves where ``authenticates`` is set. The claims are what"
+        " policies read as ``cf.user.*`` and ``cf.custom.*``.",
+    ),
     "gateway[]": (
         "[[gateway]]",
         "Gateways",
@@ -107,6 +114,12 @@ EXAMPLES = {
     "providers.<slug>.client_id": "00000000-0000-0000-0000-000000000000",
     "providers.<slug>.client_secret": "file:/run/secrets/entra",
     "providers.<slug>.token_url": "http://127.0.0.1:9999/token",
+    "identity[].issuer": "https://login.example.com",
+    "identity[].audience": ["aigw"],
+    "identity[].jwks_url": "https://login.example.com/.well-known/jwks.json",
+    "identity[].team_claim": "team",
+    "identity[].custom_claims": ["cost_center"],
+    "identity[].require_claims": {"hd": ["example.com"]},
     "gateway[].id": "support-bot",
     "gateway[].cache_ttl": 300,
     "gateway[].rate_limiting_limit": 100,

@@ -1,4 +1,4 @@
-"""Stage 1: who calls."""
+"""Stage 1: who calls, and with what credential."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from typing import Any
 
 import attrs
 
-from aigw.controls.tokens import Tokens
-from aigw.errors import Unauthorized
-from aigw.values.gateway import Gateway
 from aigw.values.limits import Bounds
-from aigw.values.token import Scope
 
 # Browsers cannot set headers on a WebSocket, so they offer the token as a subprotocol with this prefix.
 SUBPROTOCOL_PREFIX = "cf-aig-authorization."
@@ -21,7 +17,7 @@ SUBPROTOCOL_PREFIX = "cf-aig-authorization."
 class Bound:
     """
     Attributes:
-        holder: `token:<id>` or `team:<name>`; counters are kept under it.
+        holder: `token:<id>` or `team:<account>/<name>`; counters are kept under it.
         bounds: See there.
     """
 
@@ -35,12 +31,13 @@ class Caller:
     Who makes a request.
 
     Attributes:
-        token_id: Public id of the token; empty for an anonymous caller of an open gateway.
-        authenticated: Whether a valid token was shown.
+        token_id: Public id of the token; empty for an anonymous caller of an open gateway, and for a person who came
+            with nothing but an identity token.
+        authenticated: Whether a valid credential was shown.
         team: Name of the team that the token, or the person, belongs to; empty for none.
         user: The person, as the token or the identity provider names it; empty when unknown.
-        bounds: What the caller is held to: those of the token, and those of the team.
-        identity: Verified claims for policies: `user` (with `id`, `email`, `groups`) and `custom`.
+        bounds: What the caller is held to: those of the token, of the token that minted it, and of the team.
+        identity: Verified claims for policies: `user` (with `id`, `email`, `groups`) and `custom`; empty without them.
     """
 
     token_id: str = ""
@@ -56,7 +53,7 @@ ANONYMOUS = Caller()
 
 def credentials(cf_aig_authorization: bytes | None, subprotocols: Sequence[str] = ()) -> bytes | None:
     """
-    The token text that a client sent for the gateway, whether or not it is any good.
+    What a client sent for the gateway, a token of ours or of an identity provider, whether or not it is any good.
 
     Args:
         cf_aig_authorization: Value of that header, with or without `Bearer`.
@@ -72,31 +69,3 @@ def credentials(cf_aig_authorization: bytes | None, subprotocols: Sequence[str] 
         if offered.lower().startswith(SUBPROTOCOL_PREFIX):
             return offered[len(SUBPROTOCOL_PREFIX) :].encode("utf-8", "replace") or None
     return None
-
-
-def authenticate(
-    tokens: Tokens, gateway: Gateway, credential: bytes | None, now_ms: int, scope: Scope = "run"
-) -> Caller:
-    """
-    Decide who calls a gateway.
-
-    Args:
-        tokens: Of this server.
-        gateway: What is addressed.
-        credential: From `credentials`.
-        now_ms: UTC, milliseconds since the epoch.
-        scope: What the caller wants to do.
-    Returns:
-        The caller. An open gateway takes any credential, also a wrong one such as `undefined`, which a known SDK
-        sends when it was given no key.
-    Raises:
-        Unauthorized: The gateway wants a token, and this is none, or not for this.
-    """
-    token = None
-    if credential is not None:
-        token = tokens.verify(credential, gateway.account, gateway.id, scope, now_ms)
-    if token is not None:
-        return Caller(token.id, True)
-    if gateway.authentication:
-        raise Unauthorized()
-    return ANONYMOUS

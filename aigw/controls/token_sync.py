@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -12,7 +13,10 @@ from aigw.controls.token_file import TokenEntry
 from aigw.controls.tokens import Tokens
 from aigw.errors import StorageUnavailable
 from aigw.interfaces import IDatabase
+from aigw.values.limits import Bounds
 from aigw.values.token import SCOPES, Token
+
+_LOG = Logger()
 
 # Other nodes listen on this channel and synchronise when told.
 CHANNEL = "aigw_tokens"
@@ -21,18 +25,22 @@ _SELECT = """
     SELECT id, digest, name, scopes, account, gateway,
            round(extract(epoch FROM created_at) * 1000)::bigint,
            round(extract(epoch FROM expires_at) * 1000)::bigint,
-           round(extract(epoch FROM revoked_at) * 1000)::bigint
+           round(extract(epoch FROM revoked_at) * 1000)::bigint,
+           coalesce(team, ''), coalesce(person, ''), bounds::text
       FROM tokens
 """
 
 # LEAST passes over NULL, so the earlier end holds here too, and an end is never taken back.
 _UPSERT = """
-    INSERT INTO tokens (id, digest, name, scopes, account, gateway, created_at, expires_at, revoked_at)
+    INSERT INTO tokens (id, digest, name, scopes, account, gateway, created_at, expires_at, revoked_at,
+                        team, person, bounds)
     SELECT id, decode(digest, 'hex'), name, scopes, account, gateway,
-           to_timestamp(created_ms / 1000.0), to_timestamp(expires_ms / 1000.0), to_timestamp(revoked_ms / 1000.0)
+           to_timestamp(created_ms / 1000.0), to_timestamp(expires_ms / 1000.0), to_timestamp(revoked_ms / 1000.0),
+           nullif(team, ''), nullif(person, ''), bounds
       FROM json_to_recordset(%s) AS theirs (
                id text, digest text, name text, scopes text[], account text, gateway text,
-               created_ms bigint, expires_ms bigint, revoked_ms bigint)
+               created_ms bigint, expires_ms bigint, revoked_ms bigint,
+               team text, person text, bounds jsonb)
         ON CONFLICT (id) DO UPDATE SET revoked_at = LEAST(tokens.revoked_at, EXCLUDED.revoked_at)
 """
 
@@ -51,14 +59,28 @@ async def sync(tokens: Tokens, database: IDatabase) -> None:
     """
     before_ms = tokens.forgotten_before_ms()
     await database.query(_FORGET, (before_ms,))
-    theirs = {entry.token.id: entry for entry in map(_entry, await database.query(_SELECT))}
+    theirs, unreadable = _read(await database.query(_SELECT))
     changed_here = tokens.adopt(theirs.values())
-    news = [entry for entry in tokens.entries() if _is_news(entry, theirs.get(entry.token.id), before_ms)]
+    ours = (entry for entry in tokens.entries() if entry.token.id not in unreadable)
+    news = [entry for entry in ours if _is_news(entry, theirs.get(entry.token.id), before_ms)]
     if news:
         await database.query(_UPSERT, (json.dumps([_columns(entry) for entry in news]),))
         await database.query(_NOTIFY, (CHANNEL,))
     if changed_here:
         await tokens.save()
+
+
+def _read(rows: list[tuple[Any, ...]]) -> tuple[dict[str, TokenEntry], set[str]]:
+    """The tokens by id, and the ids of those that are not taken here, because nobody knows what they are held to."""
+    found: dict[str, TokenEntry] = {}
+    unreadable: set[str] = set()
+    for row in rows:
+        try:
+            found[row[0]] = _entry(row)
+        except msgspec.ValidationError as error:
+            unreadable.add(row[0])
+            _LOG.error("The bounds of {token} cannot be read: {error}", token=row[0], error=error)
+    return found, unreadable
 
 
 class TokenSync:
@@ -129,12 +151,23 @@ def _columns(entry: TokenEntry) -> dict[str, Any]:
         "created_ms": token.created_ms,
         "expires_ms": token.expires_ms,
         "revoked_ms": token.revoked_ms,
+        "team": token.team,
+        "person": token.user,
+        "bounds": msgspec.to_builtins(token.bounds),
     }
 
 
 def _entry(row: tuple[Any, ...]) -> TokenEntry:
-    token_id, digest, name, scopes, account, gateway, created_ms, expires_ms, revoked_ms = row
+    """
+    Raises:
+        msgspec.ValidationError: The bounds are those of a newer release.
+    """
+    token_id, digest, name, scopes, account, gateway, created_ms, expires_ms, revoked_ms, *held = row
     # A newer release may know more scopes; what this one does not know, it does not grant.
     known = frozenset(scope for scope in SCOPES if scope in scopes)
-    token = Token(token_id, name, known, account, gateway, created_ms, expires_ms, revoked_ms)
+    team, person, bounds = held
+    token = Token(
+        *(token_id, name, known, account, gateway, created_ms, expires_ms, revoked_ms, team, person),
+        bounds=msgspec.json.decode(bounds, type=Bounds),
+    )
     return TokenEntry(bytes(digest), token)

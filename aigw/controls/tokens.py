@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 from collections.abc import Callable, Iterable
@@ -11,8 +12,9 @@ import msgspec
 from twisted.logger import Logger
 
 from aigw.controls.token_file import TokenEntry, TokenFile
-from aigw.controls.token_text import digest_of, new_text
+from aigw.controls.token_text import MINTED_AT_MOST_S, MINTED_ID, digest_of, new_text, parent_of
 from aigw.errors import AigwError
+from aigw.values.limits import Bounds
 from aigw.values.token import Scope, Token
 
 MAX_TOKENS = 10_000
@@ -47,6 +49,9 @@ class Tokens:
         file: The copy; read at once.
         utc_ms: Milliseconds since the epoch, from the wall clock.
         random: Returns so many unpredictable bytes.
+
+    Attributes:
+        version: Grows with every change of any token, so that what was made of tokens can be kept until then.
     """
 
     _log = Logger()
@@ -59,6 +64,7 @@ class Tokens:
         self._by_digest: dict[bytes, TokenEntry] = {}
         self._revoked_calls: list[Callable[[Token], None]] = []
         self._changed_calls: list[Callable[[], None]] = []
+        self.version = 0
         for entry in file.read():
             self._put(entry)
 
@@ -84,10 +90,10 @@ class Tokens:
             return None
         return entry.token if entry.token.allows(account, gateway, scope, now_ms) else None
 
-    def in_force(self, token_id: str, now_ms: int) -> bool:
-        """Whether a token that was verified earlier, for a socket that is still open, would still be taken."""
+    def get(self, token_id: str) -> Token | None:
+        """The token of this id, in force or not; None when there is none."""
         entry = self._by_id.get(token_id)
-        return entry is not None and entry.token.in_force(now_ms)
+        return None if entry is None else entry.token
 
     def on_revoked(self, call: Callable[[Token], None]) -> None:
         """Be called with every token that is revoked from now on, here or on another node."""
@@ -112,27 +118,29 @@ class Tokens:
         account: str = "local",
         gateway: str | None = None,
         expires_ms: int | None = None,
+        team: str = "",
+        user: str = "",
+        bounds: Bounds = Bounds(),  # noqa: B008  # frozen
     ) -> NewToken:
         """
         Make a token.
 
         Args:
             name: What its owner calls it.
-            scopes, account, gateway, expires_ms: See `Token`.
+            scopes, account, gateway, expires_ms, team, user, bounds: See `Token`.
         Returns:
             The token with its text, once it is safe on disk.
         Raises:
             TooManyTokens: See there.
             OSError: The disk refused; there is no such token.
         """
-        self._forget()
-        if len(self._by_id) >= MAX_TOKENS:
-            raise TooManyTokens(f"There are {MAX_TOKENS} tokens already")
+        self._make_room()
         text = new_text(self._random)
         digest = digest_of(text.encode("ascii"))
         assert digest is not None  # noqa: S101 - our own text has our own form
         token_id = f"tok_{self._random(8).hex()}"
-        token = Token(token_id, name, frozenset(scopes), account, gateway, self._utc_ms(), expires_ms)
+        terms = (name, frozenset(scopes), account, gateway, self._utc_ms(), expires_ms, None, team, user, bounds)
+        token = Token(token_id, *terms)
         self._put(TokenEntry(digest, token))
         try:
             await self._file.write(self.entries)
@@ -145,14 +153,16 @@ class Tokens:
 
     async def revoke(self, token_id: str) -> Token | None:
         """
-        End a token, at once for every request and open socket here.
+        End a token, at once for every request and open socket here. A minted token, of which nothing is kept, is noted
+        as ended for as long as it could be in force.
 
         Returns:
             The token as it is now, once that is safe on disk; None when there is no such token.
         Raises:
+            TooManyTokens: There is no room to note that a minted token has ended; its parent can be revoked.
             OSError: The disk refused. The token is refused until the next start and in the database; revoke it again.
         """
-        entry = self._by_id.get(token_id)
+        entry = self._by_id.get(token_id) or self._tombstone(token_id)
         if entry is None:
             return None
         self.adopt([_ended(entry, self._utc_ms())])
@@ -173,6 +183,8 @@ class Tokens:
             if ours is None:
                 self._put(theirs)
                 changed = True
+                if theirs.token.revoked_ms is not None:
+                    self._tell_revoked(theirs.token)
             elif theirs.token.revoked_ms is not None:
                 ended = _ended(ours, theirs.token.revoked_ms)
                 if ended != ours:
@@ -196,6 +208,23 @@ class Tokens:
         """Tokens that ended before this moment are dropped."""
         return self._utc_ms() - FORGET_AFTER_MS
 
+    def _tombstone(self, token_id: str) -> TokenEntry | None:
+        """What is kept of a minted token from its revocation on; None when no token could have minted it."""
+        parent = self.get(parent_of(token_id))
+        if parent is None or MINTED_ID.fullmatch(token_id) is None:
+            return None
+        self._make_room()
+        now_ms = self._utc_ms()
+        ends_ms = now_ms + MINTED_AT_MOST_S * 1000
+        minted = Token(token_id, "minted", frozenset(), parent.account, parent.gateway, now_ms, ends_ms)
+        # Nobody can show a text with this digest: it is not even that of a token's text.
+        return TokenEntry(hashlib.sha256(token_id.encode("ascii")).digest(), minted)
+
+    def _make_room(self) -> None:
+        self._forget()
+        if len(self._by_id) >= MAX_TOKENS:
+            raise TooManyTokens(f"There are {MAX_TOKENS} tokens already")
+
     def _forget(self) -> None:
         before_ms = self.forgotten_before_ms()
         for entry in list(self._by_id.values()):
@@ -204,12 +233,14 @@ class Tokens:
                 self._drop(entry.token.id)
 
     def _put(self, entry: TokenEntry) -> None:
+        self.version += 1
         self._by_id[entry.token.id] = entry
         self._by_digest[entry.digest] = entry
 
     def _drop(self, token_id: str) -> None:
         entry = self._by_id.pop(token_id, None)
         if entry is not None:
+            self.version += 1
             self._by_digest.pop(entry.digest, None)
 
     def _tell_revoked(self, token: Token) -> None:

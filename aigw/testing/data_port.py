@@ -9,6 +9,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from aigw.controls.callers import Callers
+from aigw.controls.identity import Identity
+from aigw.controls.identity_settings import IdentitySettings
+from aigw.controls.minted import Minter
+from aigw.controls.teams import Teams, read_team
 from aigw.controls.token_file import TokenEntry, TokenFile
 from aigw.controls.token_text import digest_of
 from aigw.controls.tokens import Tokens
@@ -17,6 +22,7 @@ from aigw.dispatch.gateways import Gateways
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError
+from aigw.interfaces import IOutboundHTTP
 from aigw.providers.credentials import CredentialParts
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import ProviderTable
@@ -24,6 +30,7 @@ from aigw.serving.http import Server
 from aigw.serving.limits import HttpLimits, SocketLimits
 from aigw.serving.websocket import GatewaySocketFactory
 from aigw.serving.wheel import Wheel
+from aigw.testing.documents import MemoryDocuments
 from aigw.testing.logs import MemoryLogSink
 from aigw.testing.socket import Link, RawClient, SocketClient, connect_socket
 from aigw.testing.upstream import ScriptedUpstream
@@ -36,6 +43,7 @@ from aigw.values.usage import Usage
 from aigw.wire.data_port import DataPort
 from aigw.wire.entry import Door
 from aigw.wire.http_routes import FrontSettings, HttpRoutes
+from aigw.wire.minting import Minting
 
 TOKEN = "aigw_" + "0" * 43
 START_MS = 1_700_000_000_000
@@ -81,12 +89,15 @@ class MemoryDataPort:
         clock: All time; by default one that the test steps. The reactor, for a port that listens.
         upstream: Asks the providers; by default one that the test plays.
         scopes: Of the token.
+        identity: Identity providers whose tokens are taken.
+        outbound: Asks for their keys; by default over `upstream`.
 
     Attributes:
         clock, upstream: See above; the default one plays the providers, and the token endpoints.
         sink: Has the records.
         meter: Has counted.
         refused: Errors of the upgrades that were refused.
+        tokens, minter, identity, teams, team_documents: Whoever may call.
     """
 
     def __init__(
@@ -102,6 +113,8 @@ class MemoryDataPort:
         clock: Any = None,
         upstream: Any = None,
         scopes: Iterable[Scope] = ("run",),
+        identity: Iterable[IdentitySettings] = (),
+        outbound: IOutboundHTTP | None = None,
     ) -> None:
         self.clock: Any = clock or Clock()
         self.upstream: Any = upstream or ScriptedUpstream()
@@ -121,14 +134,21 @@ class MemoryDataPort:
         self.tokens = Tokens(TokenFile(Path("no-such-folder", "tokens.json"), _no_thread), self.utc_ms)
         self.tokens.adopt([_entry(scopes)])
         self.socket_factory = GatewaySocketFactory(self.clock, self.clock, wheel, sockets or SocketLimits())
-        door = Door(Gateways(gateways), self.tokens, self.utc_ms)
+        self.minter = Minter(b"0" * 32, self.tokens, self.utc_ms)
+        self.identity = Identity(identity, outbound or Outbound(self.upstream), self.clock)
+        self.team_documents = MemoryDocuments(read_team, self.utc_ms)
+        self.teams = Teams(self.team_documents)
+        door = Door(Gateways(gateways), Callers(self.tokens, self.teams, self.minter, self.identity), self.utc_ms)
         limits = self.socket_factory.limits
         routes = HttpRoutes(
             *(door, self.dispatcher, table, wheel, front or FrontSettings(), limits.steps),
             parts.settings.log_body_bytes,
             limits.allowed_origins,
         )
-        self.port = DataPort(door, self.dispatcher, routes, self.socket_factory, self.refused.append)
+        self.port = DataPort(
+            *(door, self.dispatcher, routes, self.socket_factory, self.refused.append, Minting(door, self.minter))
+        )
+        self.tokens.on_revoked(lambda token: self.port.close_token(token.id))
         self.server = Server(
             self.port.resource(), self.clock, wheel, http or HttpLimits(), self.port.admit, self.port.refuse
         )

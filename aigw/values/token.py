@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from aigw.values.limits import Bounds
+
 Scope = Literal["run", "read", "edit"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
@@ -15,7 +17,8 @@ class Token(msgspec.Struct, frozen=True):
     What is known of a token once it has been shown to its owner.
 
     Attributes:
-        id: Public name, safe in logs; `tok_` and sixteen hex digits.
+        id: Public name, safe in logs; `tok_` and sixteen hex digits. That of a minted token is its parent's, a dot, and
+            sixteen more.
         name: What the owner calls it.
         scopes: `run` makes inference requests, `read` reads settings and logs, `edit` changes them; none
             implies another.
@@ -24,6 +27,9 @@ class Token(msgspec.Struct, frozen=True):
         created_ms: UTC, milliseconds since the epoch, as are the next two.
         expires_ms: It is refused from then on; None for never.
         revoked_ms: It is refused from then on; None while it is in force.
+        team: The team that it belongs to; empty for none.
+        user: The person who holds it; empty for none in particular.
+        bounds: What its holder is held to, beside the team's bounds.
     """
 
     id: str
@@ -34,6 +40,9 @@ class Token(msgspec.Struct, frozen=True):
     created_ms: int
     expires_ms: int | None = None
     revoked_ms: int | None = None
+    team: str = ""
+    user: str = ""
+    bounds: Bounds = Bounds()
 
     def in_force(self, now_ms: int) -> bool:
         """Whether it is neither revoked nor expired."""

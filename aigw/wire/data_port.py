@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from aigw.controls.token_text import parent_of
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.errors import (
     GatewayError,
@@ -21,14 +22,19 @@ from aigw.errors import (
 )
 from aigw.serving.http import GatewayRequest, answer_json, refuse
 from aigw.serving.websocket import GatewaySocketFactory
+from aigw.serving.wheel import Timer
 from aigw.wire.address import Address, read_address
 from aigw.wire.cors import allow_origin, answer_preflight, check_origin
 from aigw.wire.entry import Door, Entry
 from aigw.wire.handshake import read_offered, select_subprotocol
 from aigw.wire.http_routes import HttpRoutes
+from aigw.wire.minting import Minting
 from aigw.wire.realtime import RealtimeSession, with_tokens
 from aigw.wire.routes import Route, route_of
 from aigw.wire.universal import UniversalSession
+
+# Within five seconds, a session whose credential has expired is over.
+REVIEW_S = 2.0
 
 # Judges a request by its head, and gives what serves it once its body is whole.
 _Admit = Callable[[GatewayRequest, Address], Callable[[], int]]
@@ -45,6 +51,7 @@ class DataPort:
         http: Serves what is no WebSocket.
         sockets: Makes WebSockets.
         refused: Called with the error for each request that was refused at the door: such a refusal leaves no log.
+        minting: Makes short-lived tokens; None: it is not asked for them.
         sessions: Open WebSockets.
     """
 
@@ -53,8 +60,10 @@ class DataPort:
     http: HttpRoutes
     sockets: GatewaySocketFactory
     refused: Callable[[GatewayError], None]
+    minting: Minting | None = None
     sessions: set[UniversalSession | RealtimeSession] = attrs.field(factory=set)
     _emptied: list[Deferred[None]] = attrs.field(factory=list)
+    _reviewing: Timer = attrs.field(init=False, repr=False)
     _admitting: dict[Route, _Admit] = attrs.field(init=False, repr=False)
 
     @_admitting.default
@@ -62,11 +71,16 @@ class DataPort:
         return {
             Route.PREFLIGHT: lambda request, _: lambda: answer_preflight(request),
             Route.PROBE: lambda request, _: lambda: answer_json(request, 200, b""),
+            Route.MINT: self._mint,
             Route.UNIVERSAL: self.http.admit_universal,
             Route.NATIVE: self.http.admit_native,
             Route.UNIVERSAL_SOCKET: self._upgrade,
             Route.REALTIME_SOCKET: self._upgrade,
         }
+
+    @_reviewing.default
+    def _not_yet(self) -> Timer:
+        return Timer(self.http.wheel, self._review)
 
     def resource(self) -> Resource:
         """The root of the port's HTTP server."""
@@ -95,9 +109,16 @@ class DataPort:
             request.setHeader(b"upgrade", b"websocket")
         elif isinstance(error, Unauthorized):
             request.setHeader(b"www-authenticate", b'Bearer realm="aigw"')
+        for name, value in error.headers:
+            request.setHeader(name, value)
         if not isinstance(error, OriginRefused):
             allow_origin(request)
         return refuse(request, error)
+
+    def _mint(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
+        if self.minting is None:
+            raise NotFound()
+        return self.minting.admit(request, address)
 
     def _upgrade(self, request: GatewayRequest, address: Address) -> Callable[[], int]:
         if request.method != b"GET":
@@ -112,6 +133,8 @@ class DataPort:
         if address.provider:
             realtime = RealtimeSession(request, self.sockets, entry, offered, self._gone)
             self.sessions.add(realtime)
+            if not self._reviewing.active:
+                self._reviewing.reset(REVIEW_S)
             realtime.begin(self.dispatcher, address)
             return NOT_DONE_YET
         session = UniversalSession(
@@ -129,6 +152,7 @@ class DataPort:
     def _gone(self, session: UniversalSession | RealtimeSession) -> None:
         self.sessions.discard(session)
         if not self.sessions:
+            self._reviewing.cancel()
             waiting = list(self._emptied)
             self._emptied.clear()
             for done in waiting:
@@ -144,10 +168,18 @@ class DataPort:
         return done
 
     def close_token(self, token_id: str) -> None:
-        """Close the sessions that a revoked token opened."""
+        """Close the sessions that a revoked token opened, or one that it has minted."""
         for session in list(self.sessions):
-            if session.caller.token_id == token_id:
+            if token_id in (session.caller.token_id, parent_of(session.caller.token_id)):
                 session.revoke()
+
+    def _review(self) -> None:
+        """Look again at whoever holds a session open: what is no request comes through no other door."""
+        realtime = [session for session in self.sessions if isinstance(session, RealtimeSession)]
+        if realtime:
+            self._reviewing.reset(REVIEW_S)
+        for session in realtime:
+            session.review()
 
 
 class _Root(Resource):

@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import attrs
 from twisted.web.server import Request
 
-from aigw.controls.authentication import Caller, authenticate, credentials
+from aigw.controls.authentication import Caller, credentials
+from aigw.controls.bounds import check_origins
+from aigw.controls.callers import Admission, Callers
 from aigw.controls.token_text import PREFIX
-from aigw.controls.tokens import Tokens
 from aigw.dispatch.gateways import Gateways
 from aigw.errors import GatewayUnknown, MalformedRequest
 from aigw.values.gateway import Gateway
 from aigw.wire.address import Address
+from aigw.wire.cors import origin_of
 
 AUTHORIZATION = b"cf-aig-authorization"
+# As Cloudflare Access, and whatever does the same, tells who is behind a request.
+ASSERTION = b"cf-access-jwt-assertion"
 
 
-@attrs.frozen
+@attrs.define
 class Entry:
     """
+    Who came in where. On a connection that lasts, `renew` brings it up to date.
+
     Attributes:
         gateway: What the address names, a snapshot.
-        caller: Who the token says it is.
+        caller: Who the credential says it is.
         user_agent: As sent.
         settings: The request's own `cf-aig-*` headers; names in lower case.
-        in_force: Whether the token would still be taken; asked again for each request of a connection that lasts.
     """
 
     gateway: Gateway
     caller: Caller
     user_agent: str
     settings: dict[bytes, bytes]
-    in_force: Callable[[], bool]
+    _door: Door = attrs.field(repr=False)
+    _admission: Admission = attrs.field(repr=False)
+    _origin: str | None
+
+    def renew(self) -> None:
+        """
+        Take the gateway's settings and the caller's bounds as they are now.
+
+        Raises:
+            GatewayError: The caller would not be let in any more. Gateway and caller stay as they were.
+        """
+        gateway = self._door.gateways.find(self.gateway.account, self.gateway.id)
+        if gateway is None:
+            raise GatewayUnknown()
+        caller = self._admission.present(gateway, self._door.utc_ms())
+        check_origins(caller, self._origin)
+        self.gateway, self.caller = gateway, caller
 
 
 @attrs.frozen
@@ -43,12 +63,13 @@ class Door:
     Lets requests in.
 
     Attributes:
-        gateways, tokens: Of this server.
+        gateways: Of this server.
+        callers: Knows who may call.
         utc_ms: Wall clock, for the expiry of tokens.
     """
 
     gateways: Gateways
-    tokens: Tokens
+    callers: Callers
     utc_ms: Callable[[], int]
 
     def enter(
@@ -64,7 +85,7 @@ class Door:
             positions: Lower-case names of the provider's own credential headers: SDKs that have one key only put the
                 gateway's token there.
         Raises:
-            GatewayUnknown, Unauthorized, MalformedRequest: It may not.
+            GatewayUnknown, Unauthorized, IdentityNotReady, OriginRefused, MalformedRequest: It may not.
         """
         gateway = self.gateways.find(address.account, address.gateway)
         if gateway is None:
@@ -72,17 +93,18 @@ class Door:
         credential = credentials(_single(request, AUTHORIZATION), offered)
         if credential is None:
             credential = next(filter(None, (_token_in(request, name) for name in positions)), None)
-        caller = authenticate(self.tokens, gateway, credential, self.utc_ms())
+        admission = self.callers.admit(gateway, credential, self.utc_ms(), _single(request, ASSERTION))
+        origin = origin_of(request)
+        check_origins(admission.caller, origin)
         return Entry(
-            gateway,
-            caller,
-            (request.getHeader(b"user-agent") or b"").decode("utf-8", "replace"),
-            own_settings(request),
-            partial(self._in_force, caller),
+            gateway=gateway,
+            caller=admission.caller,
+            user_agent=(request.getHeader(b"user-agent") or b"").decode("utf-8", "replace"),
+            settings=own_settings(request),
+            door=self,
+            admission=admission,
+            origin=origin,
         )
-
-    def _in_force(self, caller: Caller) -> bool:
-        return not caller.token_id or self.tokens.in_force(caller.token_id, self.utc_ms())
 
 
 def own_settings(request: Request) -> dict[bytes, bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from aigw.controls.authentication import SUBPROTOCOL_PREFIX
+from aigw.controls.authentication import SUBPROTOCOL_PREFIX, Caller
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.opening import Opening
 from aigw.dispatch.session import Refusal, SessionExchange
@@ -72,10 +72,14 @@ class RealtimeSession:
         self._socket: SessionSocket | None = None
         self._exchange: SessionExchange | None = None
         self._is_over = False
-        self.caller = entry.caller
         self.subprotocol: str | None = None
         self.headers: dict[str, str] = {}
         request.notifyFinish().addErrback(lambda _: self._left_early())
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls."""
+        return self._entry.caller
 
     def begin(self, dispatcher: Dispatcher, address: Address) -> None:
         """Hand the upgrade in."""
@@ -89,7 +93,7 @@ class RealtimeSession:
         step = Step(address.provider, address.endpoint, headers, b"", settings, b"GET")
         opening = Opening(
             gateway=self._entry.gateway,
-            caller=self.caller,
+            caller=self._entry.caller,
             user_agent=self._entry.user_agent,
             request_type=REQUEST_TYPE,
             event_id=settings.get(b"cf-aig-event-id", b"").decode("utf-8", "replace"),
@@ -212,6 +216,14 @@ class RealtimeSession:
         """The token that opened the session is good for nothing any more."""
         if self._exchange is not None:
             self._exchange.abandon(Unauthorized("the token was revoked"))
+
+    def review(self) -> None:
+        """A session has no next request at which its caller could be looked at again: do that now."""
+        try:
+            self._entry.renew()
+        except GatewayError as error:
+            if self._exchange is not None:
+                self._exchange.abandon(error)
 
 
 def _pass_on(request: GatewayRequest, error: GatewayError, refusal: Refusal) -> None:

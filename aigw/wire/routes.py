@@ -8,12 +8,16 @@ from aigw.serving.http import GatewayRequest
 from aigw.wire.address import Address
 from aigw.wire.cors import is_preflight
 
+# In the place of a provider; no provider has this slug.
+TOKENS = "tokens"
+
 
 class Route(enum.Enum):
     """What a request is taken for, by its head alone."""
 
     PREFLIGHT = "a browser asks what a page may send"
     PROBE = "HEAD of a provider without a path: a coding agent asks whether there is a server"
+    MINT = "a backend asks for a token for one of its users"
     UNIVERSAL = "a list of steps for a gateway"
     NATIVE = "a provider's own API"
     UNIVERSAL_SOCKET = "a WebSocket for requests to any provider"
@@ -22,7 +26,7 @@ class Route(enum.Enum):
     @property
     def asks_providers(self) -> bool:
         """Whether requests on this route become exchanges, and so go through all stages."""
-        return self not in (Route.PREFLIGHT, Route.PROBE)
+        return self not in (Route.PREFLIGHT, Route.PROBE, Route.MINT)
 
 
 def route_of(request: GatewayRequest, address: Address) -> Route:
@@ -39,6 +43,8 @@ def route_of(request: GatewayRequest, address: Address) -> Route:
         return Route.REALTIME_SOCKET if address.provider else Route.UNIVERSAL_SOCKET
     if not address.provider:
         return Route.UNIVERSAL
+    if address.provider == TOKENS and not address.endpoint:
+        return Route.MINT
     if request.method == b"HEAD" and not address.endpoint:
         return Route.PROBE
     return Route.NATIVE

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from aigw.codecs.sse import Event
+from aigw.controls.authentication import Caller
 from aigw.dispatch.answer import AnswerHead, Outcome
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.exchange import Exchange, State
 from aigw.dispatch.opening import Opening
-from aigw.errors import ClientGone, DuplicateEventId, TooManyInFlight, Unauthorized
+from aigw.errors import ClientGone, DuplicateEventId, GatewayError, TooManyInFlight
 from aigw.interfaces import IReply
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import OutStream
@@ -112,8 +113,12 @@ class UniversalSession:
         self._socket: GatewaySocket | None = None
         # How to close once nothing runs here any more; None while more requests are taken.
         self._farewell: tuple[int, str] | None = None
-        self.caller = entry.caller
         self.subprotocol = subprotocol
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls."""
+        return self._entry.caller
 
     def opened(self, socket: GatewaySocket) -> None:
         """The handshake is done."""
@@ -133,14 +138,16 @@ class UniversalSession:
         if key in self._exchanges:
             # The first one keeps its id; this one is known by an id of its own.
             refusal, key = refusal or DuplicateEventId(), object()
-        if not self._entry.in_force():
-            # It has expired since the upgrade; a revoked one has closed the socket already.
-            refusal = Unauthorized("the token has expired")
-            self._farewell = (CLOSE_POLICY, "the token has expired")
+        try:
+            self._entry.renew()
+        except GatewayError as error:
+            # It has expired since the upgrade, or is bound otherwise; a revoked one has closed the socket already.
+            refusal = error
+            self._farewell = (CLOSE_POLICY, error.detail or error.text)
         steps = envelope.steps
         opening = Opening(
             gateway=self._entry.gateway,
-            caller=self.caller,
+            caller=self._entry.caller,
             user_agent=self._entry.user_agent,
             request_type=REQUEST_TYPE,
             event_id=envelope.event_id or _event_id_header(steps),

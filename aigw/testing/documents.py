@@ -1,0 +1,65 @@
+"""Documents in memory, of one process without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from zope.interface import implementer
+
+from aigw.interfaces import IDocuments
+from aigw.values.document import Stored
+
+T = TypeVar("T")
+
+
+@implementer(IDocuments)
+class MemoryDocuments(Generic[T]):
+    """
+    Args:
+        read: Makes the value of a document, as for the real ones.
+        utc_ms: Wall clock.
+    """
+
+    def __init__(self, read: Callable[[str, str, Mapping[str, Any]], T], utc_ms: Callable[[], int] = lambda: 0) -> None:
+        self.known = True
+        self._read = read
+        self._utc_ms = utc_ms
+        self._stored: dict[tuple[str, str], Stored[T]] = {}
+        self._calls: list[Callable[[str, str], None]] = []
+
+    def find(self, account: str, name: str) -> Stored[T] | None:
+        """See `IDocuments`."""
+        return self._stored.get((account, name))
+
+    def all(self) -> list[Stored[T]]:
+        """See `IDocuments`."""
+        return [self._stored[key] for key in sorted(self._stored)]
+
+    def on_changed(self, call: Callable[[str, str], None]) -> None:
+        """See `IDocuments`."""
+        self._calls.append(call)
+
+    async def put(
+        self, account: str, name: str, document: Mapping[str, Any], expected_version: int | None = None
+    ) -> Stored[T]:
+        """See `IDocuments`; versions conflict with nobody here."""
+        value = self._read(account, name, document)
+        earlier = self.find(account, name)
+        now_ms = self._utc_ms()
+        version, created_ms = (earlier.version + 1, earlier.created_ms) if earlier is not None else (1, now_ms)
+        stored = Stored(account, name, dict(document), value, version, created_ms, now_ms)
+        self._stored[account, name] = stored
+        self._tell(account, name)
+        return stored
+
+    async def delete(self, account: str, name: str, expected_version: int | None = None) -> bool:
+        """See `IDocuments`."""
+        if self._stored.pop((account, name), None) is None:
+            return False
+        self._tell(account, name)
+        return True
+
+    def _tell(self, account: str, name: str) -> None:
+        for call in self._calls:
+            call(account, name)
