@@ -27,11 +27,14 @@ DB ?= flap
 DISK ?= 64M
 SEED ?= 1
 
+# What `make bench` does: `run` with its options, or `idle`, `mixed --minutes 5`, `compare OLD NEW`, `install`.
+BENCH ?= run
+
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint docs crash clean
+.PHONY: help run test lint docs crash bench clean
 
 help: ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -58,6 +61,9 @@ docs: $(VENV)/.ready-docs ## build the documentation into docs/_build/html
 
 crash: $(VENV)/.ready-test ## kill -9 the gateway under load and count what was lost (KILLS, DB, DISK, SEED)
 	@$(VENV_PYTHON) -m tests.integration.crash --kills $(KILLS) --db $(DB) --disk $(DISK) --seed $(SEED)
+
+bench: $(VENV)/.ready-run ## measure the gateway beside others, which are put below build/bench (BENCH="run --json FILE")
+	@$(VENV_PYTHON) -m benchmarks $(BENCH)
 
 clean: ## remove what can be made again; ./aigw-data stays
 	rm -rf $(VENV) tests/clients/node_modules build dist docs/_build _trial_temp* *.egg-info \

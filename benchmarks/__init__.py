@@ -1,0 +1,1 @@
+"""What the gateway costs, beside other gateways: `python -m benchmarks`."""
