@@ -215,17 +215,16 @@ class PolicyDenied(GatewayError):
 
 
 class PolicyLimitExceeded(SpendLimitExceeded):
-    """
-    The budget that a policy gives is spent.
-
-    Args:
-        bucket: Name of what is charged together.
-        spent, limit: US dollars.
-    """
+    """The budget that a policy gives is spent."""
 
     code, text = 4066, "Spending limit exceeded"
 
     def __init__(self, bucket: str, spent: float, limit: float) -> None:
+        """
+        Args:
+            bucket: Name of what is charged together.
+            spent, limit: US dollars.
+        """
         super().__init__(f"bucket `{bucket}`")
         error = {"message": self.text, "bucket": bucket, "spent": spent, "limit": limit}
         self.body = {"success": False, "error": error}

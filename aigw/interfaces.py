@@ -269,6 +269,8 @@ class IDocuments(Interface):
 
     known = Attribute("False until the copy on disk or the database was read: nobody knows yet what there is.")
 
+    available = Attribute("False while nothing can be written.")
+
     def find(account: str, name: str) -> Stored[Any] | None:
         """The document of these names, or None. A look-up in memory."""
 
@@ -277,6 +279,14 @@ class IDocuments(Interface):
 
     def on_changed(call: Callable[[str, str], None]) -> None:
         """Be called with account and name of each document that is new, changed or gone, whoever did it."""
+
+    def compare() -> Awaitable[None]:
+        """
+        Take in now what others have written.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached.
+        """
 
     def put(
         account: str, name: str, document: Mapping[str, Any], expected_version: int | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aigw import __version__
-from aigw.cli import checks, logs, spools, tokens
+from aigw.cli import checks, logs, policies, spools, tokens
 from aigw.cli.completion import completion
 from aigw.cli.finding import DEFAULT_DATA_DIR
 from aigw.values.moment import parse_utc, utc_text
@@ -49,6 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
     add(spool, "adopt", spools.adopt, text).add_argument(
         "folder", metavar="DIR", help="its `spool` folder, or one in it"
     )
+    policy = verbs.add_parser("policy", help="who may ask for what, and for how much money").add_subparsers(
+        required=True
+    )
+    _add_policy_verbs(add, policy)
     _add_chat(add(verbs, "chat", _chat, "talk to a model through the gateway's WebSocket"))
     completion_verb = add(verbs, "completion", completion(build_parser), "print a completion script for a shell")
     completion_verb.add_argument("shell", choices=("bash", "zsh"))
@@ -90,6 +94,50 @@ def _add_log_filters(verb: argparse.ArgumentParser) -> None:
     cached = verb.add_mutually_exclusive_group()
     cached.add_argument("--cached", action="store_true", default=None, help="... answered out of the gateway's cache")
     cached.add_argument("--not-cached", action="store_false", dest="cached", default=None, help="... that were not")
+
+
+def _add_policy_verbs(add: Callable[..., argparse.ArgumentParser], group: Any) -> None:
+    def of_gateway(name: str, verb: Verb, text: str) -> argparse.ArgumentParser:
+        added = add(group, name, verb, text)
+        added.add_argument("--account", default="local", help="the gateway's account (default local)")
+        added.add_argument("--gateway", default="default", help="whose policies are meant (default default)")
+        return added
+
+    listed = of_gateway("list", policies.list_all, "list the policies in force")
+    listed.add_argument("--drafts", action="store_true", help="drafts, too")
+    shown = of_gateway("show", policies.show, "show one policy")
+    shown.add_argument("id", metavar="ID")
+    shown.add_argument("--drafts", action="store_true", help="its draft, where it has one")
+    created = of_gateway("create", policies.create, "draft a policy")
+    updated = of_gateway("update", policies.update, "draft another version of a policy in force; name what changes")
+    updated.add_argument("id", metavar="ID")
+    for verb in (created, updated):
+        verb.add_argument("--name", help="what you call it")
+        verb.add_argument("--actor", metavar="BUCKET", help="what is charged, such as user:{cf.user.id}")
+        verb.add_argument(
+            "--resource", type=policies.resource, metavar="JSON", help="* or {model, provider} (default *)"
+        )
+        verb.add_argument("--condition", metavar="CEL", help="when it holds (default true)")
+        verb.add_argument(
+            "--action", type=policies.action, metavar="ACTION", help="no-limit, block, block-except, or such as 5/daily"
+        )
+        verb.add_argument("--file", help="all of it as JSON; - for standard input; options go before it")
+        verb.add_argument("--commit", action="store_true", help="put it in force at once")
+    of_gateway("delete", policies.delete, "end a policy at once, and its draft").add_argument("id", metavar="ID")
+    of_gateway("commit", policies.commit, "put all drafts in force")
+    _add_simulation(of_gateway("simulate", policies.simulate, "say what the policies in force would do to a request"))
+
+
+def _add_simulation(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--model", required=True, help="as the provider names it")
+    verb.add_argument("--provider", required=True, help="slug")
+    verb.add_argument(
+        "--cf", type=policies.json_object, default={}, metavar="JSON", help='such as {"user": {"id": "u1"}}'
+    )
+    verb.add_argument("--metadata", type=policies.json_object, default={}, metavar="JSON", help="as in cf-aig-metadata")
+    verb.add_argument(
+        "--spent", type=policies.usage, action="append", default=[], metavar="NAME=USD", help="by a policy's bucket"
+    )
 
 
 def _add_chat(verb: argparse.ArgumentParser) -> None:

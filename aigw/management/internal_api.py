@@ -7,6 +7,11 @@ The internal API, spoken over the control socket by the `aigw` command.
 | GET /v1/doctor | the server's own checks |
 | GET /v1/logs?limit=&before=&... | newest logs first; filters: `aigw.management.log_calls.filters_of` |
 | GET /v1/logs/{id} | one log with its bodies |
+| GET /v1/policies?account=&gateway=&includeStaging= | a gateway's policies |
+| POST /v1/policies?commit= | a new draft, or a policy in force |
+| GET, PUT, DELETE /v1/policies/{id} | one policy |
+| POST /v1/policies/commit | puts all drafts in force |
+| POST /v1/policies/simulate | what would come of a request |
 | POST /v1/spools | takes in spools from a folder; how many |
 | GET /v1/tokens | all tokens, without their texts |
 | POST /v1/tokens | a new token, with its text |
@@ -33,6 +38,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from aigw.errors import StorageUnavailable
 from aigw.management.call import Call, Refused
 from aigw.management.log_calls import LogCalls
+from aigw.management.policy_calls import PolicyCalls
 from aigw.management.spool_calls import SpoolCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.serving.http import answer_json
@@ -52,6 +58,7 @@ class Management:
         tokens, logs, spools: See there.
         about: Who this process is, as something that JSON can hold.
         doctor: Runs the server's own checks.
+        policies: See there; None where nobody keeps policies.
     """
 
     tokens: TokenCalls
@@ -59,6 +66,7 @@ class Management:
     spools: SpoolCalls
     about: Callable[[], object]
     doctor: Callable[[], Awaitable[object]]
+    policies: PolicyCalls | None = None
 
     def routes(self) -> dict[tuple[str, ...], dict[bytes, Handler]]:
         """Handlers by method, by the segments of the address below `/v1`; `*` takes any name."""
@@ -70,6 +78,7 @@ class Management:
             ("spools",): {b"POST": self.spools.adopt},
             ("tokens",): {b"GET": self.tokens.list, b"POST": self.tokens.create},
             ("tokens", "*"): {b"DELETE": self.tokens.revoke},
+            **(self.policies.routes() if self.policies is not None else {}),
         }
 
     async def _about(self, call: Call) -> object:

@@ -18,8 +18,10 @@ def error_body(error: GatewayError) -> bytes:
     `error` is an array (npm provider), `message` stands at the top (other SDKs), and `retryable` is ours.
 
     Args:
-        error: Its texts are public.
+        error: Its texts are public. It may bring a body of its own.
     """
+    if error.body is not None:
+        return _ENCODE(error.body)
     message = error.message
     body: dict[str, Any] = {
         "success": False,
