@@ -69,6 +69,10 @@ class Window:
         """Whole seconds until the slot that holds something longest counts no more; 1 at least."""
         return max(1, -(-((oldest + self.slots) * self.slot_ms - now_ms) // 1000))
 
+    def round(self, span: Span) -> int:
+        """What a span has in common with others of the same window; a sliding window begins a new one as it ends."""
+        return span.slot // self.slots
+
     def reset_s(self, now_ms: int) -> int:
         """Whole seconds until what is taken now counts no more; 1 at least."""
         return max(1, -(-(self.at(now_ms).expires_ms - now_ms) // 1000))
