@@ -22,6 +22,7 @@ from aigw.logs.settings import ShipperSettings, SpoolSettings
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import ProviderTable
 from aigw.serving.limits import HttpLimits, SocketLimits
+from aigw.state.settings import StateSettings, state_contradictions
 from aigw.storage.dsn import read_dsn
 from aigw.storage.settings import DatabaseSettings, EmbeddedSettings
 from aigw.upstream.settings import RealtimeSettings, UpstreamSettings
@@ -66,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     shipper: ShipperSettings = ShipperSettings()
     pool: DatabaseSettings = DatabaseSettings()
     postgres: EmbeddedSettings = EmbeddedSettings()
+    state: StateSettings = StateSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     providers: dict[str, ProviderSettings] = {}
@@ -204,6 +206,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if settings.database is None and postgres.connections < pool.connections + RESERVED_CONNECTIONS:
         least = pool.connections + RESERVED_CONNECTIONS
         yield f"postgres.connections: must be at least {least}, for pool.connections is {pool.connections}"
+    yield from state_contradictions(settings.state)
     for index, gateway in enumerate(settings.gateway):
         yield from (f"gateway[{index}].{problem}" for problem in contradictions(gateway))
 

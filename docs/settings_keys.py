@@ -36,6 +36,12 @@ TABLES = {
     "shipper": ("[shipper]", "Shipper", "How records travel from the spool to PostgreSQL."),
     "pool": ("[pool]", "Connections to the database", "The same for a database of yours and for the embedded one."),
     "postgres": ("[postgres]", "Embedded PostgreSQL", "Where ``database`` is absent; else nothing here is read."),
+    "state": (
+        "[state]",
+        "Counters and cached answers",
+        "Where limits and budgets are counted and answers are cached: in the process, or where several processes share"
+        " them.",
+    ),
     "providers.<slug>": (
         "[providers.custom-local]",
         "Providers",
@@ -101,6 +107,8 @@ EXAMPLES = {
     "upstream.trust_roots": "our-authority.pem",
     "spool.durability": "power",
     "postgres.bindir": "/usr/lib/postgresql/18/bin",
+    "state.redis": "rediss://gateway:password@redis.example.com:6379/0",
+    "state.redis_trust_roots": "our-authority.pem",
     "providers.<slug>.base_url": "http://127.0.0.1:8000",
     "providers.<slug>.headers": {"x-team": "red"},
     "providers.<slug>.account": "our-account",
