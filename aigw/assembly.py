@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aigw import __version__
+from aigw.codecs.gateway_document import read_stored
 from aigw.controls.callers import Callers
 from aigw.controls.identity import Identity
 from aigw.controls.master_key import FILE_NAME, ensure_master_key
@@ -44,6 +45,7 @@ from aigw.management.control_socket import AlreadyRunning, ControlSocket
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
 from aigw.management.spool_calls import SpoolCalls
+from aigw.management.team_calls import TeamCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.operations.meter import Meter
 from aigw.operations.metrics import Levels, Metrics
@@ -66,6 +68,7 @@ from aigw.storage.partitions import ensure_partitions
 from aigw.upstream.outbound import Outbound
 from aigw.upstream.upstream import Upstream
 from aigw.values.ids import LogIds
+from aigw.values.team import Team
 from aigw.values.token import SCOPES
 from aigw.wire.data_port import DataPort
 from aigw.wire.entry import Door
@@ -146,9 +149,11 @@ class Node:
             upstream.realtime,
         )
         dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
-        gateways = Gateways(settings.gateway)
+        gateways = self._open_gateways(database)
         sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket)
-        teams = self._open_teams(database)
+        team_documents = self._open_teams(database)
+        teams = Teams(team_documents)
+        team_documents.start()
         minter = Minter((settings.data_path() / FILE_NAME).read_bytes(), tokens, utc_ms)
         identity = Identity(settings.identity, outbound, reactor)
         identity.start()
@@ -163,7 +168,7 @@ class Node:
         tokens.on_revoked(lambda token: port.close_token(token.id))
 
         management = Management(
-            TokenCalls(tokens, utc_ms),
+            TokenCalls(tokens, teams, utc_ms),
             LogCalls(logs.list, logs.show),
             SpoolCalls(logs.adopt),
             lambda: self._about(gateways),
@@ -172,6 +177,7 @@ class Node:
                 lambda: self.addresses,
                 *(database, logs.sink, logs.stats, logs.backlog_bytes, utc_ms),
             ),
+            teams=TeamCalls(team_documents, tokens, utc_ms),
         )
         control = ControlSocket(
             reactor, settings.data_path(), Server(InternalAPI(management), reactor, wheel, settings.http)
@@ -251,13 +257,18 @@ class Node:
         database.listen(CHANNEL, lambda _: sync.run())
         return tokens
 
-    def _open_teams(self, database: LateDatabase) -> Teams:
-        file = DocumentFile(self._settings.data_path() / "teams.json", deferToThread)
-        documents = Documents(KIND, database, file, read_team, self._reactor)
-        teams = Teams(documents)
+    def _open_gateways(self, database: LateDatabase) -> Gateways:
+        file = DocumentFile(self._settings.data_path() / "gateways.json", deferToThread)
+        documents = Documents("gateway", database, file, read_stored, self._reactor)
         documents.start()
         self._undo.append(partial(_call, documents.stop))
-        return teams
+        return Gateways(self._settings.gateway, documents)
+
+    def _open_teams(self, database: LateDatabase) -> Documents[Team]:
+        file = DocumentFile(self._settings.data_path() / "teams.json", deferToThread)
+        documents = Documents(KIND, database, file, read_team, self._reactor)
+        self._undo.append(partial(_call, documents.stop))
+        return documents
 
     async def _listen(
         self, endpoints: tuple[str, ...], server: Server, scheme: str, ports: list[IListeningPort] | None = None

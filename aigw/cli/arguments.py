@@ -10,13 +10,14 @@ from typing import Any
 
 from aigw import __version__
 from aigw.cli import checks, logs, policies, spools, tokens
+from aigw.cli.bounds import add_bounds
 from aigw.cli.completion import completion
+from aigw.cli.durations import duration_s
 from aigw.cli.finding import DEFAULT_DATA_DIR
+from aigw.cli.teams import add_team_verbs
 from aigw.values.moment import parse_utc, utc_text
 
 Verb = Callable[[argparse.Namespace], int]
-
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(verbs, "check-config", checks.check_config, "hold the settings against what can be set, and list every mistake")
     add(verbs, "doctor", checks.doctor, "check ports, database, spool, clock and master key")
     _add_token_verbs(add, verbs.add_parser("token", help="make, list and revoke tokens").add_subparsers(required=True))
+    add_team_verbs(add, verbs.add_parser("team", help="who is held to what together").add_subparsers(required=True))
     _add_log_verbs(add, verbs.add_parser("logs", help="read logs").add_subparsers(required=True))
     spool = verbs.add_parser("spool", help="take in logs from another machine's disk").add_subparsers(required=True)
     text = "ship the logs of a spool from a disk that belonged to another gateway"
@@ -66,8 +68,13 @@ def _add_token_verbs(add: Callable[..., argparse.ArgumentParser], group: Any) ->
     create.add_argument("--account", default="local", help="the account it may act for (default local)")
     create.add_argument("--gateway", help="the only gateway it may act for (default: every one of the account)")
     create.add_argument("--expires-in", type=duration_s, metavar="TIME", help="such as 90m, 12h, 30d (default: never)")
+    create.add_argument("--team", metavar="NAME", help="the team that it belongs to")
+    create.add_argument("--user", metavar="NAME", help="the person who holds it")
+    add_bounds(create)
     add(group, "list", tokens.list_all, "list all tokens, without their texts")
-    add(group, "revoke", tokens.revoke, "end a token at once, on open sockets too").add_argument("id", metavar="ID")
+    add(group, "revoke", tokens.revoke, "end a token at once, also a minted one, on open sockets too").add_argument(
+        "id", metavar="ID"
+    )
 
 
 def _add_log_verbs(add: Callable[..., argparse.ArgumentParser], group: Any) -> None:
@@ -150,19 +157,6 @@ def _add_chat(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--url", help="ws:// address of a gateway (default: the running one; or AIGW_URL)")
     verb.add_argument("--token", help="for the gateway (default: one made for this chat; or AIGW_TOKEN)")
-
-
-def duration_s(text: str) -> int:
-    """
-    A duration such as `30d`, `12h`, `90m`, `45s` or plain seconds, in seconds.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", text.strip())
-    if match is None or int(match[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90m, 12h or 30d")
-    return int(match[1]) * _SECONDS[match[2]]
 
 
 def _count(text: str) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from aigw.cli.bounds import bounds_of
 from aigw.cli.finding import control, quoted
 from aigw.cli.output import OK, as_json, print_json, print_rows
 
-_COLUMNS = ("id", "name", "scopes", "account", "gateway", "state", "created_at", "expires_at")
+_COLUMNS = ("id", "name", "scopes", "account", "gateway", "team", "user", "state", "created_at", "expires_at")
 
 
 def create(options: argparse.Namespace) -> int:
@@ -19,6 +20,9 @@ def create(options: argparse.Namespace) -> int:
         "account": options.account,
         "gateway": options.gateway,
         "expires_in_s": options.expires_in,
+        "team": options.team,
+        "user": options.user,
+        "bounds": bounds_of(options),
     }
     made = control(options).call("POST", "/v1/tokens", form)
     if as_json(options):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from aigw.codecs.gateway_check import limit_rule_problems, lock_problems
 from aigw.controls.authentication import Caller
 from aigw.controls.patterns import matcher
 from aigw.controls.visit import Visit
@@ -56,11 +57,11 @@ def bounds_problems(bounds: Bounds, path: str = "bounds") -> list[str]:
 
     Args:
         bounds: As an owner wrote them.
-        path: Of the bounds, for the sentences.
+        path: Of the bounds, for the sentences; empty where they stand at the top.
     Returns:
         One sentence a mistake, each beginning with the path of its field.
     """
-    return list(_problems(bounds, path))
+    return [problem.removeprefix(".") for problem in _problems(bounds, path)]
 
 
 def _problems(bounds: Bounds, path: str) -> Iterator[str]:
@@ -69,16 +70,11 @@ def _problems(bounds: Bounds, path: str) -> Iterator[str]:
     for index, origin in enumerate(bounds.origins):
         if not _ORIGIN.fullmatch(origin):
             yield f"{path}.origins[{index}]: expected an origin as browsers send it, such as `https://app.example`"
-    seen: set[str] = set()
+    yield from limit_rule_problems(bounds.limits, f"{path}.limits")
     for index, rule in enumerate(bounds.limits):
-        place = f"{path}.limits[{index}]"
-        if rule.unit != "usd" and rule.limit != int(rule.limit):
-            yield f"{place}.limit: expected a whole number of {rule.unit}"
-        if rule.id and rule.id in seen:
-            yield f"{place}.id: `{rule.id}` stands twice"
-        seen.add(rule.id)
-        yield from _wrong_patterns(rule.models, f"{place}.models")
-        yield from _wrong_patterns(rule.providers, f"{place}.providers")
+        yield from _wrong_patterns(rule.models, f"{path}.limits[{index}].models")
+        yield from _wrong_patterns(rule.providers, f"{path}.limits[{index}].providers")
+    yield from lock_problems(bounds.locked, f"{path}.locked")
 
 
 def _wrong_patterns(patterns: Iterable[str], path: str) -> Iterator[str]:

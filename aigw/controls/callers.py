@@ -14,6 +14,7 @@ from aigw.controls.token_text import PREFIX, TEXT_BYTES
 from aigw.controls.tokens import Tokens
 from aigw.errors import IdentityNotReady, Unauthorized
 from aigw.values.gateway import Gateway
+from aigw.values.limits import Bounds
 from aigw.values.team import Team
 from aigw.values.token import Scope, Token
 
@@ -72,6 +73,7 @@ class Callers:
         self._identity = identity
         self._known: dict[Hashable, tuple[Proof, Caller]] = {}
         self._known_version = -1
+        self._bounds: dict[str, Bound] = {}
 
     @property
     def version(self) -> int:
@@ -210,11 +212,11 @@ class Callers:
         team = self._team(token, person, gateway.account)
         bounds: list[Bound] = []
         if minted is not None:
-            bounds.append(Bound(f"token:{minted.id}", minted.bounds))
+            bounds.append(self._bound(f"token:{minted.id}", minted.bounds))
         if token is not None:
-            bounds.append(Bound(f"token:{token.id}", token.bounds))
+            bounds.append(self._bound(f"token:{token.id}", token.bounds))
         if team is not None:
-            bounds.append(Bound(f"team:{team.account}/{team.name}", team.bounds))
+            bounds.append(self._bound(f"team:{team.account}/{team.name}", team.bounds))
         return Caller(
             token_id=minted.id if minted is not None else token.id if token is not None else "",
             authenticated=token is not None or _opened(proof, gateway, scope),
@@ -223,6 +225,15 @@ class Callers:
             bounds=tuple(bounds),
             identity={} if person is None else person.claims(),
         )
+
+    def _bound(self, holder: str, bounds: Bounds) -> Bound:
+        """The same object for the same bounds: limits are compiled once for each."""
+        known = self._bounds.get(holder)
+        if known is None or known.bounds is not bounds:
+            if len(self._bounds) >= REMEMBERED:
+                self._bounds.clear()
+            known = self._bounds[holder] = Bound(holder, bounds)
+        return known
 
     def _team(self, token: Token | None, person: Person | None, account: str) -> Team | None:
         """

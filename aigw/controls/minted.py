@@ -128,7 +128,7 @@ class Minter:
         bounds = Bounds(*(getattr(form, field) for field in Bounds.__struct_fields__))
         problems = bounds_problems(bounds, "")
         if problems:
-            raise InvalidField("; ".join(problem.removeprefix(".") for problem in problems))
+            raise InvalidField("; ".join(problems))
         for bound in caller.bounds:
             _check_narrower(bounds, bound.bounds)
         minted = Minted(

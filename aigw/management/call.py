@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 import msgspec
 
+from aigw.codecs.settings_check import problems_of
 from aigw.errors import AigwError
 
 T = TypeVar("T")
@@ -49,10 +50,13 @@ class Call:
         The body, in the form that the call takes.
 
         Raises:
-            Refused: The body has another form.
+            Refused: The body has another form; the sentence names each field by its path.
         """
         try:
             return msgspec.json.decode(self.body, type=form)
+        except msgspec.ValidationError as error:
+            problems = problems_of(msgspec.json.decode(self.body), form)
+            raise Refused(400, "malformed", "; ".join(problems) or str(error)) from error
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise Refused(400, "malformed", f"The body cannot be read: {error}") from error
 

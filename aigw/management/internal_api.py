@@ -13,6 +13,9 @@ The internal API, spoken over the control socket by the `aigw` command.
 | POST /v1/policies/commit | puts all drafts in force |
 | POST /v1/policies/simulate | what would come of a request |
 | POST /v1/spools | takes in spools from a folder; how many |
+| GET /v1/teams | all teams |
+| POST /v1/teams | a new team |
+| GET, PUT, DELETE /v1/teams/{name}?account= | one team; DELETE takes `force=true` while it has tokens |
 | GET /v1/tokens | all tokens, without their texts |
 | POST /v1/tokens | a new token, with its text |
 | DELETE /v1/tokens/{id} | the token, revoked |
@@ -40,6 +43,7 @@ from aigw.management.call import Call, Refused
 from aigw.management.log_calls import LogCalls
 from aigw.management.policy_calls import PolicyCalls
 from aigw.management.spool_calls import SpoolCalls
+from aigw.management.team_calls import TeamCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.serving.http import answer_json
 
@@ -59,6 +63,7 @@ class Management:
         about: Who this process is, as something that JSON can hold.
         doctor: Runs the server's own checks.
         policies: See there; None where nobody keeps policies.
+        teams: See there; None where nobody keeps teams.
     """
 
     tokens: TokenCalls
@@ -67,6 +72,7 @@ class Management:
     about: Callable[[], object]
     doctor: Callable[[], Awaitable[object]]
     policies: PolicyCalls | None = None
+    teams: TeamCalls | None = None
 
     def routes(self) -> dict[tuple[str, ...], dict[bytes, Handler]]:
         """Handlers by method, by the segments of the address below `/v1`; `*` takes any name."""
@@ -78,6 +84,7 @@ class Management:
             ("spools",): {b"POST": self.spools.adopt},
             ("tokens",): {b"GET": self.tokens.list, b"POST": self.tokens.create},
             ("tokens", "*"): {b"DELETE": self.tokens.revoke},
+            **(self.teams.routes() if self.teams is not None else {}),
             **(self.policies.routes() if self.policies is not None else {}),
         }
 

@@ -17,7 +17,7 @@ RuleId = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 PARTITION = r"^(token|team|user|provider|model|metadata\.[^\s]{1,64})\Z"
 
 
-class LimitRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LimitRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
     So much in so long, for all or for each of a kind.
 

@@ -28,6 +28,58 @@ class TokenTests(CommandTestCase):
         self.assertEqual((made["scopes"], made["gateway"]), (["edit", "run"], "g"))
         self.assertEqual(made["expires_at"], "2027-01-16T08:00:00.000Z")
 
+    async def test_bounds(self) -> None:
+        """A token is bound to a team, a person, models, providers, pages, rates and budgets by options."""
+        control = self.start()
+        await self.run_aigw("team", "create", "red")
+        options = ["--team", "red", "--user", "ada", "--model", "gpt-*", "--model", "o3", "--provider", "openai"]
+        options += [
+            "--origin",
+            "https://app.example",
+            "--rate",
+            "100/60s",
+            "--budget",
+            "5.5/30d",
+            "--lock",
+            "cache-ttl",
+        ]
+        options += ["--limit", '{"limit": 9, "window": 60, "unit": "tokens", "per": ["model"]}']
+        ran = await self.run_aigw("token", "create", *options)
+        self.assertEqual((ran.code, ran.err.count("\n")), (0, 1), ran.err)
+        (token,) = control.tokens.all()
+        self.assertEqual((token.team, token.user), ("red", "ada"))
+        bounds = token.bounds
+        self.assertEqual((bounds.models, bounds.providers), (("gpt-*", "o3"), ("openai",)))
+        self.assertEqual((bounds.origins, bounds.locked), (("https://app.example",), ("cache-ttl",)))
+        limits = [(rule.limit, rule.window, rule.unit, rule.per) for rule in bounds.limits]
+        self.assertEqual(limits[:2], [(100, 60, "requests", ()), (5.5, 2_592_000, "usd", ())])
+        self.assertEqual(limits[2], (9, 60, "tokens", ("model",)))
+
+    async def test_wrong_bounds(self) -> None:
+        """What a token cannot be bound to is told with the path of the field, and no token is made."""
+        control = self.start()
+        for options, path in (
+            (["--team", "blue"], "team: there is no team `blue`"),
+            (["--limit", '{"limit": 0, "window": 60}'], "bounds.limits[0].limit: expected"),
+            (["--limit", '{"limit": 1, "windo": 60}'], "bounds.limits[0].windo: no such key; did you mean"),
+            (["--rate", "1.5/60s"], "bounds.limits[0].limit: expected a whole number"),
+            (["--origin", "app.example"], "bounds.origins[0]: expected an origin"),
+            (["--model", "a b"], "bounds.models[0]: expected a name"),
+            (["--lock", "cache-tlt"], "bounds.locked[0]: expected"),
+        ):
+            ran = await self.run_aigw("token", "create", *options)
+            self.assertEqual(ran.code, 1, options)
+            self.assertIn(path, ran.err)
+        self.assertEqual(control.tokens.all(), [])
+
+    async def test_revoking_a_minted_token(self) -> None:
+        """A minted token, of which the gateway keeps nothing, is ended by the id that logs show."""
+        control = self.start()
+        parent = (await control.call("POST", "/v1/tokens", {}))["id"]
+        minted = f"{parent}.0123456789abcdef"
+        self.assertEqual((await self.run_aigw("token", "revoke", minted)).out, f"{minted} is revoked.\n")
+        self.assertEqual((await self.run_aigw("token", "revoke", "tok_" + "0" * 16 + ".0123456789abcdef")).code, 1)
+
     async def test_list_and_revoke(self) -> None:
         """Tokens are listed by name and state, and end when they are revoked."""
         control = self.start()
@@ -49,7 +101,10 @@ class TokenTests(CommandTestCase):
 
     async def test_wrong_usage(self) -> None:
         """A scope or a duration that does not exist is a wrong command line: exit code 2."""
-        for wrong in (["--scope", "admin"], ["--expires-in", "soon"], ["--expires-in", "0d"]):
+        for wrong in (
+            *(["--scope", "admin"], ["--expires-in", "soon"], ["--expires-in", "0d"]),
+            *(["--rate", "100"], ["--rate", "0/1s"], ["--budget", "much/1d"], ["--limit", "10"]),
+        ):
             self.assertEqual((await self.run_aigw("token", "create", *wrong)).code, 2)
 
 

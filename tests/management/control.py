@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import execute
 from twisted.internet.threads import deferToThread
 
+from aigw.controls.teams import Teams, read_team
 from aigw.controls.token_file import TokenFile
 from aigw.controls.tokens import Tokens
 from aigw.errors import ConfigurationError, StorageUnavailable
@@ -19,10 +20,12 @@ from aigw.management.control_socket import ControlSocket
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
 from aigw.management.spool_calls import SpoolCalls
+from aigw.management.team_calls import TeamCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.serving.http import Server
 from aigw.serving.limits import HttpLimits
 from aigw.serving.wheel import Wheel
+from aigw.testing.documents import MemoryDocuments
 from aigw.values.ids import id_text
 
 NOW_MS = 1_800_000_000_000
@@ -38,6 +41,7 @@ class Control:
 
     Attributes:
         tokens: Real ones.
+        teams: Kept in memory.
         logs: By id, newest first.
         filters: Of the last list of logs that was asked for.
         log_fault: What a list of logs fails with.
@@ -54,14 +58,16 @@ class Control:
         self.log_fault: Exception | None = None
         self.logs: dict[bytes, dict[str, Any]] = {log_id: {"id": id_text(log_id)} for log_id in LOG_IDS}
         self.tokens = Tokens(TokenFile(data_dir / "tokens.json", execute), lambda: NOW_MS)
+        self.teams = MemoryDocuments(read_team, lambda: NOW_MS)
         self.doctor: Callable[[], Awaitable[object]] = self._healthy
         self.adopt: Callable[[Path], Awaitable[int]] = self._no_spool
         management = Management(
-            tokens=TokenCalls(self.tokens, lambda: NOW_MS),
+            tokens=TokenCalls(self.tokens, Teams(self.teams), lambda: NOW_MS),
             logs=LogCalls(self._list_logs, self._show_log),
             spools=SpoolCalls(self._adopt),
             about=lambda: {"version": "0", "addresses": ["ws://127.0.0.1:1"]},
             doctor=self._run_doctor,
+            teams=TeamCalls(self.teams, self.tokens, lambda: NOW_MS),
         )
         limits = HttpLimits(connections=10, body_bytes=4_096)
         self.socket = ControlSocket(reactor, data_dir, Server(InternalAPI(management), reactor, Wheel(reactor), limits))
