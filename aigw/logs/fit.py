@@ -19,7 +19,7 @@ ATTEMPTS_KEPT = 8
 CHARGES_BYTES = 256
 
 # What a squeezed `End` may need beyond the origin that its `Begin` holds, too. The test of this module computes it.
-END_ROOM_BYTES = 2560
+END_ROOM_BYTES = 2816
 
 INT64_MAX = 2**63 - 1
 

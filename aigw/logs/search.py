@@ -10,6 +10,7 @@ from typing import Any
 from aigw.interfaces import IDatabase
 from aigw.logs.compression import decompressed
 from aigw.logs.filters import LogFilters, conditions_of
+from aigw.logs.names import storable
 from aigw.logs.sql import LOG_COLUMNS
 from aigw.logs.views import Body, LogDetail, LogView
 from aigw.values.ids import id_ms, id_text, parse_id
@@ -123,7 +124,8 @@ async def show_log(
 
 
 async def _gateways(database: IDatabase, account: str | None, name: str | None) -> dict[int, tuple[str, str]]:
-    rows = await database.query(FIND_GATEWAYS, (account, name))
+    wanted = [None if each is None else storable(each) for each in (account, name)]
+    rows = await database.query(FIND_GATEWAYS, wanted)
     return {number: (owner, gateway) for number, owner, gateway in rows}
 
 

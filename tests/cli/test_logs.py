@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aigw.logs.filters import LogFilters
 from aigw.values.ids import id_text
 from tests.cli import CommandTestCase
 from tests.management.control import LOG_IDS
@@ -47,6 +48,47 @@ class LogsTests(CommandTestCase):
         self.assertNotIn("\x1b", ran.out)
         (log,) = (await self.run_aigw("logs", "show", id_text(LOG_IDS[0]), "--json")).objects()
         self.assertEqual(log, control.logs[LOG_IDS[0]])
+
+    async def test_filters(self) -> None:
+        """Every filter reaches the gateway as it was typed, on every page."""
+        control = self.start()
+        ids = [number.to_bytes(16, "big") for number in range(1_100, 0, -1)]
+        control.logs = {log_id: {"id": id_text(log_id)} for log_id in ids}
+        texts = {name: f"{name} &=%" for name in ("account", "gateway", "token", "team", "user", "provider", "model")}
+        arguments = [part for name, text in texts.items() for part in (f"--{name}", text)]
+        arguments += ["--event-id", "e 1", "--status", "429", "--metadata", "k=a=b&c", "--metadata", "empty="]
+        arguments += ["--not-cached", "--since", "2026-11-23T15:05:00+01:00", "--limit", "1050", "--json"]
+        ran = await self.run_aigw("logs", "list", *arguments)
+        self.assertEqual((ran.code, len(ran.objects())), (0, 1050))
+        self.assertEqual(
+            control.filters,
+            LogFilters(
+                **texts,
+                event_id="e 1",
+                status=429,
+                cached=False,
+                metadata={"k": "a=b&c", "empty": ""},
+                since_ms=1_795_442_700_000,
+            ),
+        )
+        await self.run_aigw("logs", "list", "--cached", "--since", "3650d")
+        self.assertTrue(control.filters.cached)
+        assert control.filters.since_ms is not None
+        self.assertLess(control.filters.since_ms, 1_795_442_700_000)
+
+    async def test_filters_that_make_no_sense(self) -> None:
+        """A wrong filter is told with what was wrong, and no list is given in its place."""
+        self.start()
+        for arguments, word in (
+            (("--since", "yesterday"), "2026-11-23"),
+            (("--status", "ok"), "no HTTP status"),
+            (("--metadata", "key"), "KEY=VALUE"),
+            (("--metadata", "=value"), "KEY=VALUE"),
+            (("--cached", "--not-cached"), "not allowed"),
+        ):
+            ran = await self.run_aigw("logs", "list", *arguments)
+            self.assertEqual((ran.code, ran.out), (2, ""))
+            self.assertIn(word, ran.err)
 
     async def test_nothing_there(self) -> None:
         """An unknown id is told as such; an outage of the database as an outage."""

@@ -6,16 +6,18 @@ import time
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from aigw.errors import ConfigurationError, Interrupted
+from aigw.logs.ledger import load_ledger
 from aigw.logs.service import LogService
 from aigw.logs.settings import ShipperSettings, SpoolSettings
 from aigw.storage.database import Database
 from aigw.storage.dsn import read_dsn
 from aigw.storage.partitions import ensure_partitions
 from aigw.testing.postgres import fresh_database
+from aigw.values.counting import Charged, Correction
 from tests.logs.records import Records, SpoolCase
 
 SHIPPER = ShipperSettings(ship_every_s=0.01, backoff_s=0.05)
@@ -83,6 +85,41 @@ class ServiceTests(TestCase):
         self.assertEqual([view.error_code for view in await service.list()], [Interrupted.code, 0])
         self.assertEqual(service.stats.interrupted, 1)
         self.assertFalse(dead.directory.path.exists())
+        await service.close()
+
+    async def test_older_spools(self) -> None:
+        """Who builds counters anew is told when all that dead processes had left is there, and not before."""
+        self.database.start()
+        await self.database.reached()
+        alone = self.start()
+        await alone.older_spools_shipped()
+        dead = SpoolCase(self.root)
+        dead.spool.end(self.records.end(charged=(Charged("spend:a", 1, 2**42, 7),)), lambda: None)
+        dead.turn()
+        dead.directory.release()
+        service = self.start()
+        older = service.older_spools_shipped()
+        self.assertNoResult(older)
+        await self.log(service)
+        await older
+        self.assertEqual(await load_ledger(self.database, service.spool_id), [Correction("spend:a", 1, 7, 2**42)])
+        await service.close()
+        await alone.close()
+
+    async def test_older_spools_without_a_database(self) -> None:
+        """Without a database the wait goes on until there is one; who waits may give up."""
+        dead = SpoolCase(self.root)
+        dead.spool.end(self.records.end(), lambda: None)
+        dead.turn()
+        dead.directory.release()
+        service = self.start()
+        older, given_up = service.older_spools_shipped(), service.older_spools_shipped()
+        given_up.cancel()
+        await self.assertFailure(given_up, CancelledError)
+        await self.log(service)
+        self.assertNoResult(older)
+        self.database.start()
+        await older
         await service.close()
 
     async def test_a_stop_with_running_exchanges_keeps_them(self) -> None:

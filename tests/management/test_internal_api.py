@@ -10,6 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from aigw.errors import StatementTooSlow
+from aigw.logs.filters import LogFilters
 from aigw.management.control_client import CallRefused
 from aigw.management.socket_path import SocketPath
 from aigw.values.ids import id_text
@@ -79,6 +81,38 @@ class InternalAPITests(TestCase):
         """A limit that is no number of logs is told, not guessed at."""
         for limit in ("0", "-1", "1001", "ten", "9" * 30, "%C2%B2", "1%00"):
             self.assertEqual((await self.refused("GET", f"/v1/logs?limit={limit}")).code, "malformed")
+
+    async def test_filters(self) -> None:
+        """Lists are filtered by what the address says, an empty value included."""
+        query = "team=red&cached=false&status=0&since=2026-11-23&metadata.a.b=&metadata.c=d&event_id="
+        await self.control.call("GET", f"/v1/logs?{query}")
+        self.assertEqual(
+            self.control.filters,
+            LogFilters(
+                team="red",
+                event_id="",
+                cached=False,
+                status=0,
+                since_ms=1_795_392_000_000,
+                metadata={"a.b": "", "c": "d"},
+            ),
+        )
+        await self.control.call("GET", "/v1/logs")
+        self.assertEqual(self.control.filters, LogFilters())
+
+    async def test_filters_that_make_no_sense(self) -> None:
+        """A filter that is misspelled or has a wrong value is refused by name; leaving it out would show too much."""
+        for query in ("taem=red", "cached=yes", "status=teapot", "status=1000", "since=now", "since=", "metadata=x"):
+            refusal = await self.refused("GET", f"/v1/logs?{query}")
+            self.assertEqual(refusal.code, "malformed")
+            self.assertIn(f"`{query.partition('=')[0]}`", str(refusal))
+
+    async def test_a_search_that_takes_too_long(self) -> None:
+        """A search for a needle among millions is given up, and says what to do; the database is not at fault."""
+        self.control.log_fault = StatementTooSlow("SELECT")
+        refusal = await self.refused("GET", "/v1/logs?user=nobody")
+        self.assertEqual(refusal.code, "too-slow")
+        self.assertIn("since", str(refusal))
 
     async def test_one_log(self) -> None:
         """A log is found by its id; what is no id, or nobody's, is told as such."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.trial.unittest import TestCase
 
-from aigw.errors import SchemaTooNew, StorageUnavailable
+from aigw.errors import SchemaTooNew, StatementTooSlow, StorageUnavailable
 from aigw.interfaces import IDatabase
 from aigw.storage.database import Database
 from aigw.storage.dsn import read_dsn
@@ -115,7 +115,7 @@ class DatabaseTests(TestCase):
     async def test_a_slow_statement(self) -> None:
         """A statement that takes too long is ended by the server, and the database is still in reach."""
         database = await self.open(connections=2, statement_s=0.1)
-        await self.assertFailure(database.query("SELECT pg_sleep(60)"), StorageUnavailable)
+        await self.assertFailure(database.query("SELECT pg_sleep(60)"), StatementTooSlow)
         self.assertTrue(database.available)
         self.assertEqual(await database.query("SELECT 1"), [(1,)])
 
