@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from aigw import errors
+from aigw.controls.locks import HeldSettings
 from aigw.dispatch import stages
 from aigw.serving.refusal import error_body
 from aigw.wire.envelope import read_message
@@ -73,7 +74,7 @@ class ProtocolTests(SynchronousTestCase):
         requests = [example for example in self.examples if example["type"] == "universal.create"]
         self.assertEqual(len(requests), 2)
         for request in requests:
-            envelope = read_message(json.dumps(request).encode(), {}, max_steps=16, event_id_chars=256)
+            envelope = read_message(json.dumps(request).encode(), HeldSettings(), max_steps=16, event_id_chars=256)
             self.assertIsNone(envelope.refusal)
 
     def test_gateway_error_is_worded_as_shown(self) -> None:

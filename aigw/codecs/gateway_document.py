@@ -36,3 +36,25 @@ def gateway_document(gateway: Gateway) -> dict[str, Any]:
     """Every field of a gateway, as JSON holds it."""
     fields: dict[str, Any] = msgspec.to_builtins(gateway)
     return fields
+
+
+def stored_document(gateway: Gateway) -> dict[str, Any]:
+    """
+    What is kept of a gateway: the fields that its owner has set otherwise than they are by themselves. So a process of
+    the release before can read it, unless it makes use of what is new.
+    """
+    defaults = gateway_document(Gateway(id=gateway.id))
+    return {name: value for name, value in gateway_document(gateway).items() if value != defaults[name]}
+
+
+def read_stored(account: str, name: str, document: Mapping[str, Any]) -> Gateway:
+    """
+    The gateway of a stored document; its name is that of the document, whatever stands in it.
+
+    Raises:
+        ValueError: It cannot be read here.
+    """
+    gateway = read_gateway({**document, "id": name, "account": account})
+    if isinstance(gateway, list):
+        raise ValueError("; ".join(gateway))
+    return gateway

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+import attrs
+
 from aigw.controls.authentication import Caller
 from aigw.values.gateway import Gateway
 from aigw.values.setting_headers import DEPRECATED, EVERY, LEFT_BY_EVERY, NEVER_LOCKED, header_name
@@ -59,6 +61,34 @@ def _is_locked(name: bytes, locks: Locks) -> bool:
     return _EVERY in locks and name not in LEFT_BY_EVERY
 
 
+@attrs.frozen
+class HeldSettings:
+    """
+    What the caller's own headers come to.
+
+    Attributes:
+        headers: Those that hold; names in lower case.
+        locks: Which ones the owner has locked.
+        locked: Names of those that were ignored for it, sorted.
+    """
+
+    headers: dict[bytes, bytes] = attrs.field(factory=dict)
+    locks: Locks = NO_LOCKS
+    locked: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, sent: dict[bytes, bytes], locks: Locks) -> HeldSettings:
+        """Those of a connection or a request, in today's spelling."""
+        headers, ignored = apply_locks(sent, locks)
+        return cls(headers, locks, ignored)
+
+    def under(self, own: dict[bytes, bytes]) -> HeldSettings:
+        """The same with a step's own headers over them."""
+        allowed, ignored = apply_locks(in_todays_spelling(own), self.locks)
+        locked = tuple(sorted({*self.locked, *ignored})) if ignored else self.locked
+        return HeldSettings({**self.headers, **allowed}, self.locks, locked)
+
+
 def is_setting(name: bytes) -> bool:
     """Whether a header, by its name in lower case, is the gateway's own and no provider's business."""
     return name.startswith(b"cf-aig-") or name in DEPRECATED
@@ -66,5 +96,7 @@ def is_setting(name: bytes) -> bool:
 
 def in_todays_spelling(settings: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The headers with those of the oldest pages under their names of today, which go before them."""
+    if DEPRECATED.keys().isdisjoint(settings):
+        return dict(settings)
     renamed = {DEPRECATED[name]: value for name, value in settings.items() if name in DEPRECATED}
     return {**renamed, **{name: value for name, value in settings.items() if name not in DEPRECATED}}

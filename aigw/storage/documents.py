@@ -83,6 +83,11 @@ class Documents(Generic[T]):
         if self._reconcile.running:
             self._reconcile.stop()
 
+    @property
+    def available(self) -> bool:
+        """See `IDocuments`."""
+        return bool(self._database.available)
+
     # What there is --------------------------------------------------------------------------------------------------
 
     def find(self, account: str, name: str) -> Stored[T] | None:

@@ -53,8 +53,10 @@ class Step:
         endpoint: Path below the provider, perhaps with a query string, as the client wrote it.
         headers: For the provider, `cf-aig-*` already taken out; names in lower case.
         query: The body: JSON, byte for byte as the client wrote it; or what produces a body too large to be held.
-        settings: The `cf-aig-*` headers of the step over those of the request; names in lower case.
+        settings: The `cf-aig-*` headers of the step over those of the request, but for the locked ones; names in
+            lower case.
         method: Upper case.
+        locked: Names of the headers that were ignored because the owner has locked them, sorted.
     """
 
     provider: str
@@ -63,6 +65,7 @@ class Step:
     query: bytes | IBodyProducer
     settings: dict[bytes, bytes] = attrs.field(factory=dict)
     method: bytes = b"POST"
+    locked: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -10,9 +10,10 @@ from twisted.web.server import Request
 from aigw.controls.authentication import Caller, credentials
 from aigw.controls.bounds import check_origins
 from aigw.controls.callers import Admission, Callers
+from aigw.controls.locks import HeldSettings, in_todays_spelling, is_setting, locks_of
 from aigw.controls.token_text import PREFIX
 from aigw.dispatch.gateways import Gateways
-from aigw.errors import GatewayUnknown, MalformedRequest
+from aigw.errors import GatewayUnknown, MalformedRequest, Unauthorized
 from aigw.values.gateway import Gateway
 from aigw.wire.address import Address
 from aigw.wire.cors import origin_of
@@ -31,16 +32,26 @@ class Entry:
         gateway: What the address names, a snapshot.
         caller: Who the credential says it is.
         user_agent: As sent.
-        settings: The request's own `cf-aig-*` headers; names in lower case.
+        held: What its own `cf-aig-*` headers come to.
     """
 
     gateway: Gateway
     caller: Caller
     user_agent: str
-    settings: dict[bytes, bytes]
+    _sent: dict[bytes, bytes]
     _door: Door = attrs.field(repr=False)
     _admission: Admission = attrs.field(repr=False)
     _origin: str | None
+    held: HeldSettings = attrs.field(init=False)
+
+    @held.default
+    def _hold(self) -> HeldSettings:
+        return HeldSettings.of(self._sent, locks_of(self.gateway, self.caller))
+
+    @property
+    def settings(self) -> dict[bytes, bytes]:
+        """The request's own `cf-aig-*` headers, but for the locked ones; names in lower case."""
+        return self.held.headers
 
     def renew(self) -> None:
         """
@@ -49,12 +60,13 @@ class Entry:
         Raises:
             GatewayError: The caller would not be let in any more. Gateway and caller stay as they were.
         """
-        gateway = self._door.gateways.find(self.gateway.account, self.gateway.id)
-        if gateway is None:
-            raise GatewayUnknown()
+        gateway = self._door.gateway(self.gateway.account, self.gateway.id)
         caller = self._admission.present(gateway, self._door.utc_ms())
         check_origins(caller, self._origin)
-        self.gateway, self.caller = gateway, caller
+        if gateway is not self.gateway or caller is not self.caller:
+            self.gateway, self.caller = gateway, caller
+            self.held = self._hold()
+            self._door.met(gateway, caller)
 
 
 @attrs.frozen
@@ -87,33 +99,56 @@ class Door:
         Raises:
             GatewayUnknown, Unauthorized, IdentityNotReady, OriginRefused, MalformedRequest: It may not.
         """
-        gateway = self.gateways.find(address.account, address.gateway)
-        if gateway is None:
-            raise GatewayUnknown()
+        gateway = self.gateway(address.account, address.gateway)
         credential = credentials(_single(request, AUTHORIZATION), offered)
         if credential is None:
             credential = next(filter(None, (_token_in(request, name) for name in positions)), None)
-        admission = self.callers.admit(gateway, credential, self.utc_ms(), _single(request, ASSERTION))
+        try:
+            admission = self.callers.admit(gateway, credential, self.utc_ms(), _single(request, ASSERTION))
+        except Unauthorized:
+            if self.gateways.find(gateway.account, gateway.id) is None:
+                # Whoever may not call does not bring it to life either.
+                raise GatewayUnknown() from None
+            raise
         origin = origin_of(request)
         check_origins(admission.caller, origin)
+        self.met(gateway, admission.caller)
         return Entry(
             gateway=gateway,
             caller=admission.caller,
             user_agent=(request.getHeader(b"user-agent") or b"").decode("utf-8", "replace"),
-            settings=own_settings(request),
+            sent=own_settings(request),
             door=self,
             admission=admission,
             origin=origin,
         )
 
+    def gateway(self, account: str, name: str) -> Gateway:
+        """
+        The gateway of an address, as it is now; a `default` also where it comes to life only with a good token.
+
+        Raises:
+            GatewayUnknown: There is none.
+        """
+        gateway = self.gateways.find(account, name) or self.gateways.unborn(account, name)
+        if gateway is None:
+            raise GatewayUnknown()
+        return gateway
+
+    def met(self, gateway: Gateway, caller: Caller) -> None:
+        """A caller has been let in to a gateway."""
+        if caller.authenticated:
+            self.gateways.met(gateway)
+
 
 def own_settings(request: Request) -> dict[bytes, bytes]:
     """The gateway's own headers; on an upgrade they hold for every request of the connection."""
-    return {
+    sent = {
         name.lower(): values[-1]
         for name, values in request.requestHeaders.getAllRawHeaders()
-        if name.lower().startswith(b"cf-aig-") and name.lower() != AUTHORIZATION
+        if is_setting(name.lower()) and name.lower() != AUTHORIZATION
     }
+    return in_todays_spelling(sent)
 
 
 def _single(request: Request, name: bytes) -> bytes | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 import msgspec
 
 from aigw.codecs.json_text import find_string, mask_lone_surrogates, repeated_key
+from aigw.controls.locks import HeldSettings, is_setting
 from aigw.errors import GatewayError, InvalidField, MalformedRequest, MissingField, UnknownMessageType
 from aigw.values.step import Headers, Step
 
@@ -88,22 +89,20 @@ class Envelope:
     refusal: GatewayError | None = None
 
 
-def read_message(payload: bytes, settings: Mapping[bytes, bytes], max_steps: int, event_id_chars: int) -> Envelope:
+def read_message(payload: bytes, settings: HeldSettings, max_steps: int, event_id_chars: int) -> Envelope:
     """
     Read a message. Never raises: what is wrong with it is the envelope's `refusal`.
 
     Args:
         payload: As it came.
-        settings: `cf-aig-*` headers of the connection; those of a step go before them.
+        settings: Of the connection; headers of a step go before its headers.
         max_steps: Steps that a request may list.
         event_id_chars: Length that an event id may have.
     """
     return _read(payload, _DECODE, settings, max_steps, event_id_chars)
 
 
-def _read(
-    payload: bytes, decode: _Decode, settings: Mapping[bytes, bytes], max_steps: int, event_id_chars: int
-) -> Envelope:
+def _read(payload: bytes, decode: _Decode, settings: HeldSettings, max_steps: int, event_id_chars: int) -> Envelope:
     message = None
     try:
         message, text = _decode(payload, decode)
@@ -121,13 +120,13 @@ def _read(
         return Envelope((known or "")[:event_id_chars], (), error)
 
 
-def read_steps(payload: bytes, settings: Mapping[bytes, bytes], max_steps: int) -> Envelope:
+def read_steps(payload: bytes, settings: HeldSettings, max_steps: int) -> Envelope:
     """
     Read the body of the HTTP universal endpoint: a list of steps, or one. Never raises, as `read_message`.
 
     Args:
         payload: As it came.
-        settings: `cf-aig-*` headers of the request; those of a step go before them.
+        settings: Of the request; headers of a step go before its headers.
         max_steps: Steps that a request may list.
     """
     return _read(payload, _decode_steps, settings, max_steps, EVENT_ID_CHARS)
@@ -238,7 +237,7 @@ def _check_envelope(text: bytes, spans: list[tuple[int, int]]) -> None:
         raise MalformedRequest(f"the key `{repeated[:64]}` stands twice")
 
 
-def _step(index: int, step: _Step, query: bytes, settings: Mapping[bytes, bytes]) -> Step:
+def _step(index: int, step: _Step, query: bytes, settings: HeldSettings) -> Step:
     if not step.provider:
         raise MissingField(f"`provider` of step {index}")
     if step.endpoint is None:
@@ -248,7 +247,8 @@ def _step(index: int, step: _Step, query: bytes, settings: Mapping[bytes, bytes]
     headers, own = _split_headers(index, step)
     if step.config is not None:
         own = {**step.config.settings(), **own}
-    return Step(step.provider, step.endpoint, headers, query, {**settings, **own} if own else dict(settings))
+    held = settings.under(own) if own else settings
+    return Step(step.provider, step.endpoint, headers, query, dict(held.headers), locked=held.locked)
 
 
 def _split_headers(index: int, step: _Step) -> tuple[Headers, dict[bytes, bytes]]:
@@ -258,7 +258,7 @@ def _split_headers(index: int, step: _Step) -> tuple[Headers, dict[bytes, bytes]
     for name, value in (step.headers or {}).items():
         key = name.lower().encode("utf-8")
         data = _header_value(index, name, value)
-        if key.startswith(b"cf-aig-"):
+        if is_setting(key):
             settings[key] = data
         else:
             headers.append((key, data))

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from twisted.web.server import NOT_DONE_YET
 
+from aigw.controls.locks import is_setting
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.opening import Opening
 from aigw.dispatch.upload import Upload
@@ -139,7 +140,7 @@ class HttpRoutes:
     # With the body --------------------------------------------------------------------------------------------------
 
     def _serve_universal(self, request: GatewayRequest, entry: Entry) -> int:
-        envelope = read_steps(_body(request), entry.settings, self.steps)
+        envelope = read_steps(_body(request), entry.held, self.steps)
         self._open(request, entry, "universal", envelope)
         return NOT_DONE_YET
 
@@ -183,6 +184,7 @@ def _native_step(request: GatewayRequest, entry: Entry, address: Address, body: 
         query=body,
         settings=entry.settings,
         method=request.method,
+        locked=entry.held.locked,
     )
 
 
@@ -191,7 +193,7 @@ def _provider_headers(request: GatewayRequest) -> Headers:
     return tuple(
         (name.lower(), value)
         for name, values in request.requestHeaders.getAllRawHeaders()
-        if not name.lower().startswith(b"cf-aig-")
+        if not is_setting(name.lower())
         for value in values
     )
 

@@ -90,7 +90,7 @@ class RealtimeSession:
             (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
         )
         settings = self._entry.settings
-        step = Step(address.provider, address.endpoint, headers, b"", settings, b"GET")
+        step = Step(address.provider, address.endpoint, headers, b"", settings, b"GET", self._entry.held.locked)
         opening = Opening(
             gateway=self._entry.gateway,
             caller=self._entry.caller,

@@ -130,20 +130,15 @@ class UniversalSession:
         the same.
         """
         assert self._socket is not None  # noqa: S101  # messages come after `opened`
-        envelope = read_message(payload, self._entry.settings, self._limits.steps, self._limits.event_id_chars)
-        refusal = envelope.refusal
+        refusal = self._renew()
+        envelope = read_message(payload, self._entry.held, self._limits.steps, self._limits.event_id_chars)
+        refusal = refusal or envelope.refusal
         if refusal is None and len(self._exchanges) >= self._limits.in_flight:
             refusal = TooManyInFlight()
         key: object = envelope.event_id or object()
         if key in self._exchanges:
             # The first one keeps its id; this one is known by an id of its own.
             refusal, key = refusal or DuplicateEventId(), object()
-        try:
-            self._entry.renew()
-        except GatewayError as error:
-            # It has expired since the upgrade, or is bound otherwise; a revoked one has closed the socket already.
-            refusal = error
-            self._farewell = (CLOSE_POLICY, error.detail or error.text)
         steps = envelope.steps
         opening = Opening(
             gateway=self._entry.gateway,
@@ -161,6 +156,16 @@ class UniversalSession:
             self._exchanges[key] = exchange
             if self._socket.outbox.paused:
                 exchange.pause()
+
+    def _renew(self) -> GatewayError | None:
+        """Take settings and bounds as they are now; why the caller may make no request any more."""
+        try:
+            self._entry.renew()
+        except GatewayError as error:
+            # Expired since the upgrade, bound otherwise, or the gateway is gone; a revoked one has closed the socket.
+            self._farewell = (CLOSE_POLICY, error.detail or error.text)
+            return error
+        return None
 
     def over(self, key: object) -> None:
         """An exchange has sent its terminal message."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from aigw.controls.locks import HeldSettings
 from aigw.values.step import Step
 from aigw.wire.envelope import Envelope, read_message
 
@@ -46,7 +47,7 @@ def message(query: bytes = b"{}", before: bytes = b'"eventId":"a",', after: byte
 def read(payload: bytes | str | object, settings: dict[bytes, bytes] | None = None) -> Envelope:
     """Read a message: bytes, or a value as JSON."""
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return read_message(data, settings or {}, 4, 20)
+    return read_message(data, HeldSettings(settings or {}), 4, 20)
 
 
 def request(**fields: Any) -> dict[str, Any]:
