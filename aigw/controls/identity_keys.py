@@ -116,7 +116,7 @@ class IdentityKeys:
             raise BadKeySet(f"status {answer.status}")
         found = read_key_set(answer.body)
         keys = {kid: self._same(kid, key) for kid, key in found.items()}
-        changed = list(keys.items()) != list(self._keys.items())
+        changed = keys != self._keys
         self._keys, self._fetched = keys, True
         if changed:
             self._changed()
