@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import msgspec
@@ -20,6 +20,7 @@ MAX_POLICIES = 100
 CONDITIONS_CHARS = 20_000
 
 Documents = Mapping[str, Mapping[str, Any]]
+_Stored = dict[Literal["committed", "drafts"], dict[str, dict[str, Any]]]
 
 
 class PolicyRefused(AigwError):
@@ -41,8 +42,16 @@ class PolicyBook:
 
     @classmethod
     def of(cls, document: Mapping[str, Any] | None) -> PolicyBook:
-        """The book in a stored document."""
-        return cls(**document) if document is not None else cls()
+        """
+        The book in a stored document.
+
+        Raises:
+            PolicyRefused: The document is none of ours.
+        """
+        try:
+            return cls(**msgspec.convert(document or {}, _Stored))
+        except (msgspec.ValidationError, TypeError) as error:
+            raise PolicyRefused(f"no policies that can be read: {error}") from error
 
     def document(self) -> dict[str, Any]:
         """As it is stored."""

@@ -68,7 +68,7 @@ class Facts:
         self._unfit = _too_large(self._cf)
 
     def context(self) -> Context | None:
-        """The same for CEL; None when it cannot be held there: an identity that is too large, a number of 70 bits."""
+        """The same for CEL; None when it cannot be held there, such as an identity that is too large."""
         if self._context is None and not self._unfit:
             from cel import Context
 

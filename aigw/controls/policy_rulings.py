@@ -104,6 +104,10 @@ class PolicyRulings:
             ruling = rulings[target] = self._rule(judged, *target, is_open)
         return ruling
 
+    def known(self) -> tuple[int, int]:
+        """How many callers are remembered, and how many models at the most for one of them."""
+        return len(self._known), max((len(rulings) for _, rulings in self._known.values()), default=0)
+
     def _judge(self, visit: Visit) -> tuple[Judged, ...]:
         return judge(self._compiled, Facts(visit.caller.identity, visit.metadata, visit.country))
 
@@ -138,9 +142,10 @@ def read_rulings(account: str, gateway: str, document: Mapping[str, Any]) -> Pol
     """
     try:
         book = PolicyBook.of(document)
-        return PolicyRulings(account, gateway, book)
-    except (TypeError, AttributeError):
-        return PolicyRulings(account, gateway, PolicyBook({"": {}}))
+    except PolicyRefused:
+        # One that nobody can read stands for whatever there was.
+        book = PolicyBook({"": {}})
+    return PolicyRulings(account, gateway, book)
 
 
 def _overspent(bucket: str, overrun: Overrun, visit: Visit) -> PolicyLimitExceeded:

@@ -133,7 +133,10 @@ class ManagedPolicies:
         if not self._documents.known:
             raise StorageUnavailable("the policies were not read yet")
         stored = self._documents.find(place.account, place.gateway)
-        return PolicyBook.of(None if stored is None else stored.document)
+        try:
+            return PolicyBook.of(None if stored is None else stored.document)
+        except PolicyRefused as error:
+            raise Refused(409, "unreadable", f"The stored policies cannot be read: {error}") from error
 
     async def _change(self, place: PolicyPlace, change: Callable[[PolicyBook], PolicyBook]) -> None:
         """Write a book made of the present one; once more, when somebody else was faster."""
