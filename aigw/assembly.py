@@ -42,6 +42,7 @@ from aigw.errors import AigwError, StorageUnavailable
 from aigw.logs.service import LogService
 from aigw.management.checks import Doctor
 from aigw.management.control_socket import AlreadyRunning, ControlSocket
+from aigw.management.gateway_calls import GatewayCalls
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
 from aigw.management.spool_calls import SpoolCalls
@@ -175,8 +176,9 @@ class Node:
             Doctor(
                 settings.data_path(),
                 lambda: self.addresses,
-                *(database, logs.sink, logs.stats, logs.backlog_bytes, utc_ms),
+                *(database, logs.sink, logs.stats, logs.backlog_bytes, utc_ms, gateways),
             ),
+            gateways=GatewayCalls(gateways),
             teams=TeamCalls(team_documents, tokens, utc_ms),
         )
         control = ControlSocket(

@@ -14,6 +14,7 @@ from aigw.cli.bounds import add_bounds
 from aigw.cli.completion import completion
 from aigw.cli.durations import duration_s
 from aigw.cli.finding import DEFAULT_DATA_DIR
+from aigw.cli.gateways import add_gateway_verbs
 from aigw.cli.teams import add_team_verbs
 from aigw.values.moment import parse_utc, utc_text
 
@@ -45,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     add(verbs, "doctor", checks.doctor, "check ports, database, spool, clock and master key")
     _add_token_verbs(add, verbs.add_parser("token", help="make, list and revoke tokens").add_subparsers(required=True))
     add_team_verbs(add, verbs.add_parser("team", help="who is held to what together").add_subparsers(required=True))
+    add_gateway_verbs(
+        add, verbs.add_parser("gateway", help="make, list and set gateways").add_subparsers(required=True)
+    )
     _add_log_verbs(add, verbs.add_parser("logs", help="read logs").add_subparsers(required=True))
     spool = verbs.add_parser("spool", help="take in logs from another machine's disk").add_subparsers(required=True)
     text = "ship the logs of a spool from a disk that belonged to another gateway"

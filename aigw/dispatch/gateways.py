@@ -113,6 +113,13 @@ class Gateways:
         """The same, with what is known of each."""
         return [self._entries[key] for key in sorted(self._entries)]
 
+    def shadowed(self) -> list[str]:
+        """Gateways that are stored in vain, since the settings file declares them: `account/name`."""
+        documents = self._documents
+        if documents is None:
+            return []
+        return ["/".join(key) for key in sorted(self._declared) if documents.find(*key) is not None]
+
     def on_changed(self, call: Callable[[str, str], None]) -> None:
         """Be called with account and name of each gateway that is new, changed or gone."""
         self._calls.append(call)

@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from aigw.controls.master_key import master_key_problem
+from aigw.dispatch.gateways import Gateways
 from aigw.errors import StorageUnavailable
 from aigw.interfaces import IDatabase, ILogSink
 from aigw.logs.stats import LogStats
@@ -67,6 +68,21 @@ def check_master_key(data_dir: Path) -> Check:
     return Check("master key", not problem, problem or "there, and private")
 
 
+def check_gateways(gateways: Gateways) -> Check:
+    """Which gateways there are, and which of them are stored in vain."""
+    by_origin = {"file": "in the settings file", "stored": "stored", "default": "not yet changed"}
+    entries = gateways.entries()
+    found = [
+        f"{what}: {', '.join(names)}"
+        for origin, what in by_origin.items()
+        if (names := [f"{one.gateway.account}/{one.gateway.id}" for one in entries if one.origin == origin])
+    ]
+    shadowed = gateways.shadowed()
+    if shadowed:
+        found.append(f"stored in vain, since the settings file wins: {', '.join(shadowed)}")
+    return Check("gateways", True, "; ".join(found))
+
+
 @attrs.frozen
 class Doctor:
     """
@@ -80,6 +96,7 @@ class Doctor:
         stats: What sink and shipper count.
         backlog_bytes: What the spool holds that the database does not have.
         utc_ms: Wall clock.
+        gateways: All of them; None where they are not looked at.
     """
 
     data_dir: Path
@@ -89,6 +106,7 @@ class Doctor:
     stats: LogStats
     backlog_bytes: Callable[[], int]
     utc_ms: Callable[[], int]
+    gateways: Gateways | None = None
 
     async def __call__(self) -> list[Check]:
         """Every check, the good ones too."""
@@ -100,6 +118,7 @@ class Doctor:
             self._spool(),
             clock,
             check_master_key(self.data_dir),
+            *(() if self.gateways is None else (check_gateways(self.gateways),)),
         ]
 
     def _ports(self) -> Check:

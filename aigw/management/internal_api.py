@@ -5,6 +5,9 @@ The internal API, spoken over the control socket by the `aigw` command.
 |---|---|
 | GET /v1/about | version, process, addresses, gateways |
 | GET /v1/doctor | the server's own checks |
+| GET /v1/gateways | all gateways |
+| POST /v1/gateways | a new gateway |
+| GET, PUT, PATCH, DELETE /v1/gateways/{name}?account= | one gateway; PUT replaces all fields, PATCH some |
 | GET /v1/logs?limit=&before=&... | newest logs first; filters: `aigw.management.log_calls.filters_of` |
 | GET /v1/logs/{id} | one log with its bodies |
 | GET /v1/policies?account=&gateway=&includeStaging= | a gateway's policies |
@@ -40,6 +43,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from aigw.errors import StorageUnavailable
 from aigw.management.call import Call, Refused
+from aigw.management.gateway_calls import GatewayCalls
 from aigw.management.log_calls import LogCalls
 from aigw.management.policy_calls import PolicyCalls
 from aigw.management.spool_calls import SpoolCalls
@@ -64,6 +68,7 @@ class Management:
         doctor: Runs the server's own checks.
         policies: See there; None where nobody keeps policies.
         teams: See there; None where nobody keeps teams.
+        gateways: See there; None where nobody changes gateways.
     """
 
     tokens: TokenCalls
@@ -73,6 +78,7 @@ class Management:
     doctor: Callable[[], Awaitable[object]]
     policies: PolicyCalls | None = None
     teams: TeamCalls | None = None
+    gateways: GatewayCalls | None = None
 
     def routes(self) -> dict[tuple[str, ...], dict[bytes, Handler]]:
         """Handlers by method, by the segments of the address below `/v1`; `*` takes any name."""
@@ -84,6 +90,7 @@ class Management:
             ("spools",): {b"POST": self.spools.adopt},
             ("tokens",): {b"GET": self.tokens.list, b"POST": self.tokens.create},
             ("tokens", "*"): {b"DELETE": self.tokens.revoke},
+            **(self.gateways.routes() if self.gateways is not None else {}),
             **(self.teams.routes() if self.teams is not None else {}),
             **(self.policies.routes() if self.policies is not None else {}),
         }

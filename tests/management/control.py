@@ -10,13 +10,16 @@ from twisted.internet import reactor
 from twisted.internet.defer import execute
 from twisted.internet.threads import deferToThread
 
+from aigw.codecs.gateway_document import read_stored
 from aigw.controls.teams import Teams, read_team
 from aigw.controls.token_file import TokenFile
 from aigw.controls.tokens import Tokens
+from aigw.dispatch.gateways import Gateways
 from aigw.errors import ConfigurationError, StorageUnavailable
 from aigw.logs.filters import LogFilters
 from aigw.management.control_client import ControlClient
 from aigw.management.control_socket import ControlSocket
+from aigw.management.gateway_calls import GatewayCalls
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
 from aigw.management.spool_calls import SpoolCalls
@@ -26,6 +29,7 @@ from aigw.serving.http import Server
 from aigw.serving.limits import HttpLimits
 from aigw.serving.wheel import Wheel
 from aigw.testing.documents import MemoryDocuments
+from aigw.values.gateway import Gateway
 from aigw.values.ids import id_text
 
 NOW_MS = 1_800_000_000_000
@@ -42,6 +46,8 @@ class Control:
     Attributes:
         tokens: Real ones.
         teams: Kept in memory.
+        documents: Of gateways; kept in memory.
+        gateways: `fixed` is declared in the settings file.
         logs: By id, newest first.
         filters: Of the last list of logs that was asked for.
         log_fault: What a list of logs fails with.
@@ -59,6 +65,8 @@ class Control:
         self.logs: dict[bytes, dict[str, Any]] = {log_id: {"id": id_text(log_id)} for log_id in LOG_IDS}
         self.tokens = Tokens(TokenFile(data_dir / "tokens.json", execute), lambda: NOW_MS)
         self.teams = MemoryDocuments(read_team, lambda: NOW_MS)
+        self.documents = MemoryDocuments(read_stored, lambda: NOW_MS)
+        self.gateways = Gateways([Gateway(id="fixed")], self.documents)
         self.doctor: Callable[[], Awaitable[object]] = self._healthy
         self.adopt: Callable[[Path], Awaitable[int]] = self._no_spool
         management = Management(
@@ -67,6 +75,7 @@ class Control:
             spools=SpoolCalls(self._adopt),
             about=lambda: {"version": "0", "addresses": ["ws://127.0.0.1:1"]},
             doctor=self._run_doctor,
+            gateways=GatewayCalls(self.gateways),
             teams=TeamCalls(self.teams, self.tokens, lambda: NOW_MS),
         )
         limits = HttpLimits(connections=10, body_bytes=4_096)
