@@ -213,15 +213,24 @@ class Flight:
             self._whole = False
             self._unlist(self)
         seats = self._seats
-        fastest = max([seat.read_bytes for seat in seats], default=0)
-        for seat in seats:
-            if fastest - seat.read_bytes > memory.flight_bytes:
-                seat.fail(FellBehind(), early=True)
-        self._release(min([seat.at for seat in self._seats], default=self.base) - self.base)
+        if len(seats) > 1:
+            fastest = max([seat.read_bytes for seat in seats])
+            for seat in seats:
+                if fastest - seat.read_bytes > memory.flight_bytes:
+                    seat.fail(FellBehind(), early=True)
+            seats = self._seats
+        if seats:
+            self._release(min([seat.at for seat in seats]) - self.base)
 
     def _release(self, count: int) -> None:
-        freed = sum([len(chunk) + CHUNK_BYTES for chunk in self.chunks[:count]])
-        del self.chunks[:count]
+        """Let go of so many chunks."""
+        chunks = self.chunks
+        if count == len(chunks):
+            freed = self._held_bytes
+            chunks.clear()
+        else:
+            freed = sum([len(chunk) + CHUNK_BYTES for chunk in chunks[:count]])
+            del chunks[:count]
         self.base += count
         self._held_bytes -= freed
         self._memory.held_bytes -= freed

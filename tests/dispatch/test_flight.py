@@ -165,6 +165,14 @@ class SharingTests(FlightCase):
         self.call.fail(ConnectFailed())
         self.assertEqual((len(self.upstream.calls), len(self.upstream.running)), (2, 1))
 
+    def test_leaving_within_a_failure(self) -> None:
+        """An exchange that ends another one while both are told of a failure ends it for good."""
+        _, one = self.board()
+        second, two = self.board()
+        one.react = lambda name: second.stop()
+        self.call.fail(ConnectFailed())
+        self.assertEqual((one.heard, two.heard), (["failed"], []))
+
     def test_resent(self) -> None:
         """That the request went out twice is told to those who sat there."""
         _, one = self.board()
@@ -248,6 +256,27 @@ class PaceTests(FlightCase):
         slow.resume()
         self.call.complete()
         self.assertEqual((one.body, two.body, two.ending), (b"onetwothree", b"onetwothree", "completed"))
+
+    def test_resume_within(self) -> None:
+        """A reader that pauses and goes on within one piece is not told of the next in the middle of that one."""
+        slow, got = self.board()
+        slow.pause()
+        self.call.head(200, TEXT)
+        self.board()
+        self.call.data(b"one", b"two")
+        nested = 0
+
+        def react(name: str) -> None:
+            nonlocal nested
+            self.assertEqual(nested, 0)
+            nested += 1
+            slow.pause()
+            slow.resume()
+            nested -= 1
+
+        got.react = react
+        slow.resume()
+        self.assertEqual((got.heard, nested), (["head", "data", "data"], 0))
 
     def test_fell_behind(self) -> None:
         """One who lags by more than the bound is given up with a clear error; the others hear everything."""
