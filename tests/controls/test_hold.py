@@ -215,16 +215,16 @@ class SessionTests(SynchronousTestCase):
     def test_every_nanodollar_once(self, turns: list[tuple[int, int]], last: int) -> None:
         """Whatever the turns and the windows that they fall into, the session is charged its sum."""
         desk = Desk()
-        price = token_price(1_000, 1_000)
-        hold = desk.take(visit(budgeted(budget(1_000, 31_000_000)), price=price))
+        long = (LimitRule(10**12, 31_000_000, unit="tokens"),)
+        hold = desk.take(visit(budgeted(budget(1_000, 31_000_000), rate_limits=long), price=token_price(1_000, 1_000)))
         total = 0
         for pause_s, cost in turns:
             desk.clock.advance(pause_s)
             total += cost
-            hold.add(Usage(1, 1), cost)
-        charged = hold.settle(Usage(1, 1), total + last)
+            hold.add(Usage(cost, 0), cost)
+        charged = hold.settle(Usage(total, last), total + last)
         self.assertEqual(sum(one.amount for one in charged), total + last)
-        self.assertEqual(desk.used(hold), [total + last])
+        self.assertEqual(desk.used(hold), [total + last, total + last])
 
 
 @implementer(ICounters)

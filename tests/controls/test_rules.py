@@ -73,6 +73,34 @@ class RateLimitTests(SynchronousTestCase):
         self.assertNotEqual(limit.key, other.key)
         self.assertTrue(limit.key.endswith("|ann|gpt-4o"))
 
+    def test_counters_survive_rewriting(self) -> None:
+        """The same rule in other words, or with another height, goes on where it was; another rule does not."""
+        rule = LimitRule(1, 60, per=("token", "user"), models=("a", "b"), metadata={"x": ("1", "2"), "y": ("3",)})
+        caller = Caller("tok_1", True, "", "ann")
+        step = visit(rated(rule), caller, model="a", metadata={"x": "1", "y": "3"})
+
+        def key(**fields: object) -> str:
+            gateway = rated(msgspec.structs.replace(rule, **fields))
+            (limit,) = GatewayRateLimits().limits(msgspec.structs.replace(step, gateway=gateway))
+            return limit.key
+
+        same: list[dict[str, object]] = [
+            {"limit": 5.0},
+            {"per": ("user", "token", "user")},
+            {"models": ("b", "a")},
+            {"metadata": {"y": ("3",), "x": ("2", "1")}},
+        ]
+        for fields in same:
+            self.assertEqual(key(**fields), key())
+        others: list[dict[str, object]] = [
+            {"unit": "tokens"},
+            {"models": ("a",)},
+            {"providers": ("*",)},
+            {"metadata": {"x": ("1",)}},
+            {"id": "named"},
+        ]
+        self.assertEqual(len({key(), *(key(**fields) for fields in others)}), 6)
+
     def test_values_cannot_be_confused(self) -> None:
         """A value that holds the separator does not reach another caller's counter."""
         gateway = rated(LimitRule(1, 60, per=("metadata.a", "metadata.b")))

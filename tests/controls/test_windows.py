@@ -98,6 +98,15 @@ class SlidingTests(SynchronousTestCase):
                 older = now_ms - window_s * 1000 - 2 * window.slot_ms
                 self.assertGreater(sum(taken for at, taken in passed if at > older) + amount, limit)
 
+    def test_no_gap_at_the_edges(self) -> None:
+        """Wherever in a part of the window a request came, it counts for the window's whole length."""
+        window = sliding(60)
+        for offset_ms in (0, window.slot_ms // 2, window.slot_ms - 1):
+            begin_ms = 1_795_456_000_000 // window.slot_ms * window.slot_ms + offset_ms
+            counters = MemoryCounters(Clock(), lambda now_ms=begin_ms: now_ms)
+            self.assertTrue(take(counters, window, begin_ms, 1, 1))
+            self.assertFalse(take(counters, window, begin_ms + 59_999, 1, 1))
+
     def test_room_comes_back_as_told(self) -> None:
         """A client that waits as `Retry-After` says finds room, and no earlier."""
         now_ms = 1_795_456_000_123
