@@ -75,6 +75,7 @@ class RedisLink:
         self._most = most
         self._endpoint = endpoint
         self._protocol: Any = None
+        self._stopped = False
         self._why = "Redis has not answered yet"
         self._running = 0
         self._answered_at = 0.0
@@ -92,6 +93,7 @@ class RedisLink:
         """Close; what is under way fails with StateUnavailable."""
         if self._watch.running:
             self._watch.stop()
+        self._stopped = True
         if self._keeper is not None:
             self._keeper.cancel()
         self.available, self._why = False, "the connection to Redis was closed"
@@ -150,8 +152,9 @@ class RedisLink:
         """Connect, serve, and begin again after a growing pause, until cancelled."""
         retry_s = FIRST_RETRY_S
         while True:
+            protocol: Any = None
             try:
-                protocol: Any = await self._endpoint.connect(_Builder(self._reactor, self._library))
+                protocol = await self._endpoint.connect(_Builder(self._reactor, self._library))
                 self._protocol = protocol
                 await self._greet(protocol)
                 opened = self._reactor.seconds()
@@ -160,11 +163,15 @@ class RedisLink:
                 # One that is dropped as soon as it is used must not be made twenty times a second.
                 if self._reactor.seconds() - opened > LONGEST_RETRY_S:
                     retry_s = FIRST_RETRY_S
-                self._drop("the connection to Redis was lost")
+                self._drop(protocol.why)
             except CancelledError:
                 raise
             except Exception as error:
-                self._drop(str(error) or type(error).__name__)
+                if self._stopped:
+                    # An endpoint has an error of its own for a connection that was cancelled.
+                    return
+                # The library only knows that the connection was lost; the connection knows why.
+                self._drop((protocol.why if protocol else "") or str(error) or type(error).__name__)
             await deferLater(self._reactor, retry_s)
             retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
@@ -227,6 +234,7 @@ class _Builder(Factory):
             def connectionLost(self, reason: Failure) -> None:
                 """See `Protocol`."""
                 # First, so that nobody who is told of a lost answer asks this connection again.
+                protocol.why = _reason(reason)
                 if not lost.called:
                     lost.callback(None)
                 super().connectionLost(reason)
@@ -234,4 +242,10 @@ class _Builder(Factory):
         protocol = Protocol(charset=None, convertNumbers=False)
         protocol.factory = self
         protocol.lost = lost
+        protocol.why = ""
         return protocol
+
+
+def _reason(failure: Failure) -> str:
+    """Why a connection was lost, also where TLS was in the way."""
+    return str(failure.value) or type(failure.value).__name__

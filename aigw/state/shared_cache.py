@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from aigw.errors import StateUnavailable
 from aigw.interfaces import ICacheStore
+from aigw.serving.patience import at_most
 from aigw.state.deadlines import Deadlines
 from aigw.state.probe import Probe
 from aigw.state.settings import StateSettings
@@ -80,6 +81,10 @@ class SharedCache:
         self._store = store
         self._object_bytes = settings.cache_object_bytes
         self._free_bytes = settings.cache_waiting_bytes
+        self._writing = 0
+        self._awaiting: list[Deferred[None]] = []
+        self._clock = clock
+        self._deadline_s = settings.deadline_s
         self._deadlines = Deadlines(clock, settings.deadline_s, settings.waiting)
         self._probe = Probe(clock, self._deadlines, store.probe)
         self._encoder = msgspec.msgpack.Encoder()
@@ -106,7 +111,8 @@ class SharedCache:
         self._probe.start()
 
     async def stop(self) -> None:
-        """Close; answers that are still on their way are not kept."""
+        """Wait for answers that are on their way, if the store takes them in time, and close."""
+        await at_most(self._clock, self.when_written(), self._deadline_s if self.available else 0)
         self._probe.stop()
         self._deadlines.stop()
         await self._store.stop()
@@ -127,11 +133,20 @@ class SharedCache:
             self.dropped += 1
             return
         self._free_bytes -= size
+        self._writing += 1
         self._store.put(key, value, kept_until_ms).addBoth(self._put, size)
 
     def drop(self, key: bytes) -> None:
         """See `ICacheStore`."""
-        self._store.drop(key).addErrback(lambda failure: failure.trap(StateUnavailable))
+        self._writing += 1
+        self._store.drop(key).addBoth(self._dropped)
+
+    def when_written(self) -> Deferred[None]:
+        """Fires when everything that was kept or dropped is, or has failed."""
+        written: Deferred[None] = Deferred()
+        self._awaiting.append(written)
+        self._written(0)
+        return written
 
     def _read(self, value: bytes | None, now_ms: int) -> CachedAnswer | None:
         kept = None
@@ -150,5 +165,16 @@ class SharedCache:
         self._free_bytes += size
         if isinstance(result, Failure):
             self.dropped += 1
-            if result.check(StateUnavailable) is None:
-                self._log.failure("A defect in keeping answers", result)
+        self._dropped(result)
+
+    def _dropped(self, result: Any) -> None:
+        if isinstance(result, Failure) and result.check(StateUnavailable) is None:
+            self._log.failure("A defect in keeping answers", result)
+        self._written(1)
+
+    def _written(self, count: int) -> None:
+        self._writing -= count
+        if not self._writing:
+            awaiting, self._awaiting = self._awaiting, []
+            for each in awaiting:
+                each.callback(None)

@@ -34,6 +34,7 @@ class RedisServer:
         options: For the command line, beside those that make it small and private, such as `("--requirepass", "fake")`.
 
     Attributes:
+        options: As given; may be changed before a start.
         folder: For its socket, and for what a test puts there; gone with it.
     Raises:
         SkipTest: The machine has none.
@@ -43,7 +44,7 @@ class RedisServer:
         if shutil.which("redis-server") is None:
             raise SkipTest(MISSING)
         self.folder = tempfile.mkdtemp(prefix="aigw-redis-")
-        self._options = options
+        self.options = options
         self._shell: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
@@ -61,7 +62,7 @@ class RedisServer:
         """Start the process; it listens a little later."""
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         options = ["--unixsocket", self.socket, "--port", "0", "--save", "", "--appendonly", "no"]
-        options += ["--dir", self.folder, "--loglevel", "warning", *self._options]
+        options += ["--dir", self.folder, "--loglevel", "warning", *self.options]
         self._shell = subprocess.Popen(  # noqa: S603 - every word is ours or a test's
             ["/bin/sh", "-c", SHELL, "sh", *options],
             stdin=subprocess.PIPE,

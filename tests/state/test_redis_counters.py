@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import TestCase
 
-from aigw.state.settings import StateSettings
-from aigw.state.stores import open_state
-from aigw.storage.late import LateDatabase
-from aigw.testing.redis import redis_url
 from aigw.values.counting import Charge, Verdict
-from tests.state.counters_contract import HOUR_MS, NOW_MS, SharedCountersContract, charge
-from tests.storage.own_server import until
-
-_prefixes = (f"test-{os.getpid()}-{number}:" for number in itertools.count())
-
-
-class RedisTestCase(TestCase):
-    """Stores on a server that tests share; each test has keys of its own."""
-
-    timeout = 60
-
-    def setUp(self) -> None:
-        """A prefix."""
-        self.url = redis_url()
-        self.prefix = next(_prefixes)
-
-    async def open(self, now_ms: int = NOW_MS, **settings: Any) -> Any:
-        """What the settings of a gateway make, in reach."""
-        defaults = {"store": "redis", "redis": self.url, "redis_prefix": self.prefix, "deadline_s": 20.0}
-        state = open_state(StateSettings(**defaults | settings), reactor, LateDatabase(), lambda: now_ms)
-        self.addCleanup(lambda: Deferred.fromCoroutine(state.stop()))
-        state.start()
-        await until(lambda: state.counters.available and state.cache.available)
-        return state
+from tests.state.counters_contract import HOUR_MS, NOW_MS, SharedCountersContract, charge, correction
+from tests.state.redis_case import RedisTestCase
 
 
 class ContractTests(SharedCountersContract, RedisTestCase):
@@ -67,14 +37,8 @@ class ContractTests(SharedCountersContract, RedisTestCase):
 
     async def test_expiry_of_what_is_corrected(self) -> None:
         """What only a correction has brought expires as well."""
-        await self.settle(*[self.late_correction()])
+        await self.settle(correction(3))
         self.assertGreater(await self.keys("PTTL"), 0)
-
-    def late_correction(self) -> Any:
-        """A correction whose counter was lost."""
-        from tests.state.counters_contract import correction
-
-        return correction(3)
 
     async def test_old_slots_are_forgotten(self) -> None:
         """A counter in constant use does not grow."""
