@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from aigw.codecs.gateway_document import read_stored
 from aigw.controls.callers import Callers
 from aigw.controls.identity import Identity
 from aigw.controls.identity_settings import IdentitySettings
@@ -98,6 +99,7 @@ class MemoryDataPort:
         meter: Has counted.
         refused: Errors of the upgrades that were refused.
         tokens, minter, identity, teams, team_documents: Whoever may call.
+        gateway_documents, gateways: Those that are stored, and all of them.
     """
 
     def __init__(
@@ -138,7 +140,9 @@ class MemoryDataPort:
         self.identity = Identity(identity, outbound or Outbound(self.upstream), self.clock)
         self.team_documents = MemoryDocuments(read_team, self.utc_ms)
         self.teams = Teams(self.team_documents)
-        door = Door(Gateways(gateways), Callers(self.tokens, self.teams, self.minter, self.identity), self.utc_ms)
+        self.gateway_documents = MemoryDocuments(read_stored, self.utc_ms)
+        self.gateways = Gateways(gateways, self.gateway_documents)
+        door = Door(self.gateways, Callers(self.tokens, self.teams, self.minter, self.identity), self.utc_ms)
         limits = self.socket_factory.limits
         routes = HttpRoutes(
             *(door, self.dispatcher, table, wheel, front or FrontSettings(), limits.steps),
