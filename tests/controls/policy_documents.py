@@ -1,19 +1,18 @@
-"""Documents in memory, and visits, for tests of policies."""
+"""Policies, their documents and visits, for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from zope.interface import implementer
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from aigw.controls.authentication import ANONYMOUS, Caller
 from aigw.controls.policy_rulings import PolicyRulings, read_rulings
 from aigw.controls.visit import Visit
-from aigw.interfaces import IDocuments
-from aigw.storage.document_table import VersionConflict
-from aigw.values.document import Stored
+from aigw.testing.documents import MemoryDocuments
 from aigw.values.gateway import Gateway, WhenDown
 from aigw.values.policy import Policy
 from aigw.values.record import Target
@@ -25,54 +24,15 @@ ALICE: Mapping[str, Any] = {
 }
 
 
-@implementer(IDocuments)
-class MemoryDocuments:
-    """
-    What one process knows of all gateways' policies.
+def policy_documents() -> MemoryDocuments[PolicyRulings]:
+    """What one process knows of all gateways' policies."""
+    return MemoryDocuments(read_rulings)
 
-    Attributes:
-        known: As in the interface.
-        before_put: Called before a document is written, as if somebody else were faster.
-    """
 
-    def __init__(self) -> None:
-        self.known = True
-        self.before_put: Callable[[], None] = lambda: None
-        self._stored: dict[tuple[str, str], Stored[PolicyRulings]] = {}
-        self._version = 0
-
-    def find(self, account: str, name: str) -> Stored[PolicyRulings] | None:
-        return self._stored.get((account, name))
-
-    def all(self) -> list[Stored[PolicyRulings]]:
-        return list(self._stored.values())
-
-    def on_changed(self, call: Callable[[str, str], None]) -> None:
-        raise NotImplementedError
-
-    def keep(self, account: str, name: str, document: Mapping[str, Any]) -> Stored[PolicyRulings]:
-        """Write without asking anything."""
-        self._version += 1
-        plain = msgspec.json.decode(msgspec.json.encode(document))
-        stored = Stored(account, name, plain, read_rulings(account, name, plain), self._version, 0, 0)
-        self._stored[(account, name)] = stored
-        return stored
-
-    async def compare(self) -> None:
-        pass
-
-    async def put(
-        self, account: str, name: str, document: Mapping[str, Any], expected_version: int | None = None
-    ) -> Stored[PolicyRulings]:
-        before, self.before_put = self.before_put, lambda: None
-        before()
-        there = self._stored.get((account, name))
-        if expected_version is not None and expected_version != (0 if there is None else there.version):
-            raise VersionConflict("somebody was faster")
-        return self.keep(account, name, document)
-
-    async def delete(self, account: str, name: str, expected_version: int | None = None) -> bool:
-        return self._stored.pop((account, name), None) is not None
+def keep(documents: MemoryDocuments[PolicyRulings], document: Mapping[str, Any], gateway: str = "g") -> None:
+    """Put policies in the place of others, whatever they are."""
+    plain = msgspec.json.decode(msgspec.json.encode(document))
+    Deferred.fromCoroutine(documents.put("local", gateway, plain)).addErrback(Failure.raiseException)
 
 
 def policy(policy_id: str, **fields: Any) -> Policy:

@@ -15,14 +15,14 @@ from aigw.controls.stage_counts import StageCounts
 from aigw.errors import ControlUnavailable, GatewayError, PolicyDenied
 from aigw.serving.refusal import error_body
 from aigw.values.policy import Policy
-from tests.controls.policy_documents import ALICE, MemoryDocuments, policy, visit
+from tests.controls.policy_documents import ALICE, keep, policy, policy_documents, visit
 
 BOB = {**ALICE, "user": {"id": "bob", "email": "bob@example.com", "groups": []}}
 
 
 class PoliciesTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.documents = MemoryDocuments()
+        self.documents = policy_documents()
         self.counts = StageCounts()
         self.policies = Policies(self.documents, self.counts)
 
@@ -33,7 +33,7 @@ class PoliciesTestCase(SynchronousTestCase):
             book = book.with_committed(one)
         for one in drafts:
             book = book.with_draft(one)
-        self.documents.keep("local", "g", book.document())
+        keep(self.documents, book.document())
 
     def denied(self, **asked: Any) -> PolicyDenied:
         """How a request is refused."""
@@ -103,7 +103,7 @@ class GuardTests(PoliciesTestCase):
 
     def test_other_gateways(self) -> None:
         """Policies of one gateway say nothing about another."""
-        self.documents.keep("local", "other", PolicyBook().with_committed(policy("b", condition="false")).document())
+        keep(self.documents, PolicyBook().with_committed(policy("b", condition="false")).document(), "other")
         self.policies.check(visit())
 
     def test_memory_is_bounded(self) -> None:
@@ -128,7 +128,7 @@ class DownTests(PoliciesTestCase):
         book = PolicyBook({"new": self.unreadable})
         for one in more:
             book = PolicyBook({**book.committed, **PolicyBook().with_committed(one).committed})
-        self.documents.keep("local", "g", book.document())
+        keep(self.documents, book.document())
         self.assertEqual(len(self.flushLoggedErrors()), 0)
 
     def test_open(self) -> None:
@@ -148,7 +148,7 @@ class DownTests(PoliciesTestCase):
     def test_documents_of_another_shape(self) -> None:
         """A document that is none of ours does not open the gateway to everybody where its owner said `closed`."""
         for document in ({"committed": []}, {"policies": {}}, {"committed": {"a": 1}}, {"committed": {"a": {}}}):
-            self.documents.keep("local", "g", document)
+            keep(self.documents, document)
             self.policies.check(visit())
             self.assertRaises(ControlUnavailable, self.policies.check, visit(when_down="closed"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.internet.defer import execute
 from twisted.internet.threads import deferToThread
 
 from aigw.codecs.gateway_document import read_stored
+from aigw.controls.policy_rulings import read_rulings
 from aigw.controls.teams import Teams, read_team
 from aigw.controls.token_file import TokenFile
 from aigw.controls.tokens import Tokens
@@ -22,6 +24,8 @@ from aigw.management.control_socket import ControlSocket
 from aigw.management.gateway_calls import GatewayCalls
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
+from aigw.management.policies import ManagedPolicies
+from aigw.management.policy_calls import PolicyCalls
 from aigw.management.spool_calls import SpoolCalls
 from aigw.management.team_calls import TeamCalls
 from aigw.management.token_calls import TokenCalls
@@ -48,6 +52,7 @@ class Control:
         teams: Kept in memory.
         documents: Of gateways; kept in memory.
         gateways: `fixed` is declared in the settings file.
+        policies: Of all gateways.
         logs: By id, newest first.
         filters: Of the last list of logs that was asked for.
         log_fault: What a list of logs fails with.
@@ -67,6 +72,14 @@ class Control:
         self.teams = MemoryDocuments(read_team, lambda: NOW_MS)
         self.documents = MemoryDocuments(read_stored, lambda: NOW_MS)
         self.gateways = Gateways([Gateway(id="fixed")], self.documents)
+        self.policies = MemoryDocuments(read_rulings, lambda: NOW_MS)
+        numbers = count(1)
+        managed = ManagedPolicies(
+            self.policies,
+            lambda account, name: self.gateways.find(account, name) is not None,
+            lambda: NOW_MS // 1000,
+            lambda: f"policy-{next(numbers)}",
+        )
         self.doctor: Callable[[], Awaitable[object]] = self._healthy
         self.adopt: Callable[[Path], Awaitable[int]] = self._no_spool
         management = Management(
@@ -76,6 +89,7 @@ class Control:
             about=lambda: {"version": "0", "addresses": ["ws://127.0.0.1:1"]},
             doctor=self._run_doctor,
             gateways=GatewayCalls(self.gateways),
+            policies=PolicyCalls(managed),
             teams=TeamCalls(self.teams, self.tokens, lambda: NOW_MS),
         )
         limits = HttpLimits(connections=10, body_bytes=4_096)

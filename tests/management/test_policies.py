@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredQueue, execute, gatherResults
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from aigw.controls.policies import Policies
 from aigw.controls.policy_book import CONDITIONS_CHARS, MAX_POLICIES, PolicyBook
-from aigw.errors import StorageUnavailable
+from aigw.controls.policy_rulings import PolicyRulings, read_rulings
+from aigw.controls.stage_counts import StageCounts
+from aigw.errors import PolicyDenied, StorageUnavailable
 from aigw.management.call import Refused
 from aigw.management.policies import ManagedPolicies
+from aigw.storage.database import Database
+from aigw.storage.document_file import DocumentFile
+from aigw.storage.documents import Documents
+from aigw.storage.dsn import read_dsn
+from aigw.testing.documents import MemoryDocuments
+from aigw.testing.postgres import fresh_database
+from aigw.values.document import Stored
 from aigw.values.policy import PolicyPlace
-from tests.controls.policy_documents import MemoryDocuments, policy
+from tests.controls.policy_documents import keep, policy, visit
 
 T = TypeVar("T")
 
@@ -29,9 +42,26 @@ FORM = {
 }
 
 
+class SharedDocuments(MemoryDocuments[PolicyRulings]):
+    """
+    Attributes:
+        faster: What somebody else writes just before the next write.
+    """
+
+    faster: Mapping[str, Any] | None = None
+
+    async def put(
+        self, account: str, name: str, document: Mapping[str, Any], expected_version: int | None = None
+    ) -> Stored[PolicyRulings]:
+        theirs, self.faster = self.faster, None
+        if theirs is not None:
+            await super().put(account, name, theirs)
+        return await super().put(account, name, document, expected_version)
+
+
 class PoliciesTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.documents = MemoryDocuments()
+        self.documents = SharedDocuments(read_rulings)
         self.now_s = 1_000
         numbers = itertools.count(1)
         self.managed = ManagedPolicies(
@@ -118,10 +148,10 @@ class DraftTests(PoliciesTestCase):
     def test_commit(self) -> None:
         """All drafts are put in force; what cannot be used stays a draft, and the answer says why."""
         self.create()
-        kept = PolicyBook.of(self.documents.keep("local", "g", self.book().document()).document)
+        kept = self.book()
         broken = {**kept.drafts["id1"], "id": "broken", "condition": "1 +"}
         drafts = {**kept.drafts, "broken": broken, "new": {"id": "new", "kind": "of another release"}}
-        self.documents.keep("local", "g", PolicyBook(kept.committed, drafts).document())
+        keep(self.documents, PolicyBook(kept.committed, drafts).document())
         answer = self.result(self.managed.commit(PLACE))
         result = answer["result"]
         self.assertEqual((answer["success"], result["committed"], result["failed"]), (False, 1, 2))
@@ -185,12 +215,7 @@ class RefusalTests(PoliciesTestCase):
 
     def test_two_owners_at_once(self) -> None:
         """Of two changes at the same moment none is lost."""
-        other = policy("other")
-
-        def faster() -> None:
-            self.documents.keep("local", "g", PolicyBook().with_committed(other).document())
-
-        self.documents.before_put = faster
+        self.documents.faster = PolicyBook().with_committed(policy("other")).document()
         self.create(commit=True)
         self.assertEqual(sorted(self.listed()), [("id1", "everybody", False), ("other", "other", False)])
 
@@ -246,3 +271,51 @@ class SimulationTests(PoliciesTestCase):
         """A question that nobody can answer is refused."""
         for body in (b"{}", b'{"model": 1, "provider": "openai"}', b'{"model": "a", "provider": "b", "bucketUse": {}}'):
             self.refused(self.managed.simulate(PLACE, body), 400)
+
+
+class SharedPoliciesTests(TestCase):
+    """Two processes with one PostgreSQL between them."""
+
+    async def setUp(self) -> None:
+        self.database = Database(reactor, read_dsn(await fresh_database(reactor)))
+        self.database.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.database.stop()))
+        await self.database.reached()
+
+    async def node(self) -> Documents[PolicyRulings]:
+        """What one process knows."""
+        file = DocumentFile(Path(self.mktemp()), execute)
+        documents = Documents("policies", self.database, file, read_rulings, Clock())
+        documents.start()
+        self.addCleanup(documents.stop)
+        await documents.compare()
+        return documents
+
+    async def test_a_policy_reaches_the_other_process(self) -> None:
+        """What an owner puts in force on one process decides on the other, without anybody asking; a draft does not."""
+        here, there = await self.node(), await self.node()
+        told: DeferredQueue[None] = DeferredQueue()
+        there.on_changed(lambda account, name: told.put(None))
+        guard = Policies(there, StageCounts())
+        managed = ManagedPolicies(here, lambda account, name: True, lambda: 1, lambda: "id1")
+        await managed.create(PLACE, json.dumps({**FORM, "action": {"type": "block"}}).encode())
+        await told.get()
+        guard.check(visit())
+        await managed.commit(PLACE)
+        await told.get()
+        self.assertRaises(PolicyDenied, guard.check, visit())
+        await managed.delete(PLACE, "id1")
+        await told.get()
+        guard.check(visit())
+
+    async def test_owners_on_two_processes(self) -> None:
+        """Of changes made on two processes at once, none is lost."""
+        numbers = itertools.count()
+        offices = [
+            ManagedPolicies(await self.node(), lambda account, name: True, lambda: 1, lambda: f"id{next(numbers)}")
+            for _ in range(2)
+        ]
+        body = json.dumps(FORM).encode()
+        await gatherResults([Deferred.fromCoroutine(office.create(PLACE, body, True)) for office in offices * 2])
+        fresh = ManagedPolicies(await self.node(), lambda account, name: True, lambda: 1, lambda: "")
+        self.assertEqual(len((await fresh.list(PLACE))["result"]), 4)
