@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import attrs
+from OpenSSL import crypto
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
@@ -103,7 +104,7 @@ def _trusted(file: Path) -> Any:
     try:
         blocks = [each + CERTIFICATE_END for each in file.read_text("ascii").split(CERTIFICATE_END)[:-1]]
         certificates = [Certificate.loadPEM(each.encode()) for each in blocks]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, crypto.Error) as error:
         raise ConfigurationError([f"state.redis_trust_roots: cannot be read: {type(error).__name__}"]) from None
     if not certificates:
         raise ConfigurationError(["state.redis_trust_roots: holds no certificate"])
