@@ -15,6 +15,7 @@ from twisted.internet.endpoints import serverFromString
 from aigw.codecs.gateway_check import contradictions
 from aigw.codecs.settings_check import nearest, problems_of, read_text
 from aigw.codecs.settings_keys import ENVIRONMENT_PREFIX, Key, describe
+from aigw.controls.estimate import EstimateSettings
 from aigw.controls.identity_settings import IdentitySettings, repeated_issuers
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import ConfigurationError
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pool: DatabaseSettings = DatabaseSettings()
     postgres: EmbeddedSettings = EmbeddedSettings()
     state: StateSettings = StateSettings()
+    estimates: EstimateSettings = EstimateSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     providers: dict[str, ProviderSettings] = {}

@@ -42,6 +42,11 @@ TABLES = {
         "Where limits and budgets are counted and answers are cached: in the process, or where several processes share"
         " them.",
     ),
+    "estimates": (
+        "[estimates]",
+        "Estimates",
+        "What limits of tokens and dollars take for a request before its answer tells what it used.",
+    ),
     "providers.<slug>": (
         "[providers.custom-local]",
         "Providers",

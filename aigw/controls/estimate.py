@@ -51,15 +51,23 @@ class EstimateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     output_tokens: Annotated[
         int,
-        Meta(ge=0, description="Output tokens of a request that names no maximum to a model not heard of before."),
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Output tokens of a request that names no maximum to a model not heard of before.",
+        ),
     ] = 1_000
     unpriced_input_usd: Annotated[
         float,
-        Meta(ge=0, description="US dollars a million input tokens, where a gateway has unpriced models estimated."),
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="US dollars a million input tokens, where a gateway has unpriced models estimated.",
+        ),
     ] = 5.0
     unpriced_output_usd: Annotated[
         float,
-        Meta(ge=0, description="US dollars a million output tokens, likewise."),
+        Meta(ge=0, le=1_000_000, description="US dollars a million output tokens, likewise."),
     ] = 15.0
 
 

@@ -321,7 +321,8 @@ def unavailable() -> GatewayError:
 def refusal(limit: Limit, visit: Visit, used: int, retry_after_s: int) -> GatewayError:
     """The error of a limit without room."""
     error = limit.refusal(Overrun(used, limit.limit, retry_after_s), visit)
-    error.headers += ((b"retry-after", b"%d" % retry_after_s),)
+    if not error.headers:
+        error.headers = ((b"retry-after", b"%d" % retry_after_s),)
     if limit.unit != "usd":
         error.headers += rate_headers(limit, limit.limit - used, retry_after_s)
     return error
