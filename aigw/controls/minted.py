@@ -212,5 +212,5 @@ def _check_narrower(bounds: Bounds, wider: Bounds) -> None:
     """
     for field in ("models", "providers", "origins"):
         beyond = uncovered(getattr(bounds, field), getattr(wider, field))
-        if beyond:
+        if beyond is not None:
             raise NotAllowed(f"{field}: the minting token may not use `{beyond}`")

@@ -35,7 +35,7 @@ def _expression(pattern: str) -> str:
     return first + "".join(f"(?>[^/]*?{part})" for part in middle) + f"[^/]*{last}"
 
 
-def uncovered(narrow: Iterable[str], wide: tuple[str, ...]) -> str:
+def uncovered(narrow: Iterable[str], wide: tuple[str, ...]) -> str | None:
     """
     Which of some patterns matches a name that none of others matches.
 
@@ -43,12 +43,12 @@ def uncovered(narrow: Iterable[str], wide: tuple[str, ...]) -> str:
         narrow: Patterns that are to be covered.
         wide: Patterns that cover; none of them: everything is covered.
     Returns:
-        The first such pattern, empty when there is none.
+        The first such pattern, None when there is none.
     """
     if not wide:
-        return ""
+        return None
     # A `*` in a pattern is a character like any other to the wider one, and only another `*` takes it. Whatever the
     # narrow one's star stands for, the wider one's star can stand for that, too. It may say no where two patterns cover
     # a third one together, never yes where they do not.
     covers = matcher(tuple(sorted(wide)))
-    return next((pattern for pattern in narrow if not covers(pattern)), "")
+    return next((pattern for pattern in narrow if not covers(pattern)), None)

@@ -53,12 +53,13 @@ class Call:
             Refused: The body has another form; the sentence names each field by its path.
         """
         try:
-            return msgspec.json.decode(self.body, type=form)
-        except msgspec.ValidationError as error:
-            problems = problems_of(msgspec.json.decode(self.body), form)
-            raise Refused(400, "malformed", "; ".join(problems) or str(error)) from error
+            tree = msgspec.json.decode(self.body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise Refused(400, "malformed", f"The body cannot be read: {error}") from error
+        try:
+            return msgspec.convert(tree, form)
+        except msgspec.ValidationError as error:
+            raise Refused(400, "malformed", "; ".join(problems_of(tree, form)) or str(error)) from error
 
     def number(self, key: str, default: int, lowest: int, highest: int) -> int:
         """

@@ -64,9 +64,10 @@ def read_form(body: bytes) -> MintForm:
         InvalidField: It holds something else than a form has; the text names each field.
     """
     try:
-        return msgspec.json.decode(body or b"{}", type=MintForm)
-    except msgspec.ValidationError as error:
-        problems = problems_of(msgspec.json.decode(body), MintForm)
-        raise InvalidField("; ".join(problems) or str(error)) from None
+        tree = msgspec.json.decode(body or b"{}")
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedRequest("the body is no JSON") from error
+    try:
+        return msgspec.convert(tree, MintForm)
+    except msgspec.ValidationError as error:
+        raise InvalidField("; ".join(problems_of(tree, MintForm)) or str(error)) from None

@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from aigw.controls.token_file import TokenEntry
+from aigw.controls.token_text import digest_of
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError, InternalError
 from aigw.providers.settings import ProviderSettings
@@ -24,6 +26,8 @@ from aigw.upstream.settings import RealtimeSettings, UpstreamSettings
 from aigw.upstream.upstream import Upstream
 from aigw.values.gateway import Gateway
 from aigw.values.record import End
+from aigw.values.token import Token
+from aigw.wire.data_port import REVIEW_S
 
 LOOK_S = 0.01
 AUTHORIZED = {"cf-aig-authorization": f"Bearer {TOKEN}"}
@@ -484,6 +488,21 @@ class EndingTests(RealtimeCase):
         self.port.port.close_token("tok_test")
         await client.when(lambda: client.gone)
         await self.provider.when(lambda: peer.gone)
+        self.assertEqual(client.closed_with[0], 1008)
+        self.assertEqual((await self.record()).error_code, 2009)
+
+    async def test_expired_token(self) -> None:
+        """A session ends within five seconds of its token's end, though nobody says a word."""
+        text = "aigw_" + "2" * 43
+        digest = digest_of(text.encode())
+        assert digest is not None
+        expires_ms = self.port.utc_ms() + 50
+        short = Token("tok_short", "", frozenset(("run",)), "local", None, 0, expires_ms)
+        self.port.tokens.adopt([TokenEntry(digest, short)])
+        client, peer = await self.session(headers={"cf-aig-authorization": text})
+        await client.when(lambda: client.gone)
+        await self.provider.when(lambda: peer.gone)
+        self.assertLess(REVIEW_S, 5.0)
         self.assertEqual(client.closed_with[0], 1008)
         self.assertEqual((await self.record()).error_code, 2009)
 
