@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 import attrs
 import msgspec
 import psycopg2
 
-from aigw.logs.compression import PIECE_BYTES, compressed
+from aigw.logs.compression import PIECE_BYTES, compress, compressed
 from aigw.logs.ledger import add_charges
-from aigw.logs.names import Names
+from aigw.logs.names import Name, Names
 from aigw.logs.position import Position
 from aigw.logs.rollups import live_rows_of, rollups_of
-from aigw.logs.rows import LogRow, gateway_of, log_row, names_of
+from aigw.logs.rows import NAME_KINDS, LogRow, gateway_of, log_row, names_of
 from aigw.logs.source import Entry
 from aigw.logs.sql import ADD_LIVE_ROWS, ADD_ROLLUPS, ADVANCE, FIRST_POSITION, INSERT_LOGS
 from aigw.values.record import End
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 # How many rows are worked on between two turns of the reactor: about a millisecond.
@@ -32,8 +31,7 @@ class PositionMoved(Exception):
     """The database has another position than the one that was read from: a lost acknowledgement was a success."""
 
 
-@attrs.frozen
-class Packed:
+class Packed(msgspec.Struct, frozen=True, gc=False):
     """
     A record with its bodies ready to be sent.
 
@@ -70,10 +68,13 @@ def pack(entries: Sequence[Entry]) -> Generator[None, None, list[Packed]]:
     """
     packed, worked = [], 0
     for entry in entries:
-        frames = []
+        frames: list[bytes | None] = []
         for body in _bodies(entry.record):
-            frames.append(None if body is None else (yield from compressed(body)))
-            worked += 0 if body is None else len(body) + SMALL_BODY_BYTES
+            if body is None:
+                frames.append(None)
+                continue
+            frames.append(compress(body) if len(body) <= PIECE_BYTES else (yield from compressed(body)))
+            worked += len(body) + SMALL_BODY_BYTES
         if worked >= PIECE_BYTES:
             worked = 0
             yield
@@ -103,21 +104,24 @@ async def prepare(
     packed = await at_ease(pack(entries))
     records = [entry.record for entry in entries]
     wanted = await at_ease(in_turns(names_of, records))
-    owners = [gateway_of(record) for record in records]
-    ids, gateways = await names.ids({name for each in wanted for name in each if name}, set(owners))
+    distinct: set[Name] = set()
+    for texts in wanted:
+        distinct.update(zip(NAME_KINDS, texts, strict=True))
+    ids, gateways = await names.ids([name for name in distinct if name[1]], {gateway_of(record) for record in records})
 
-    def row(index: int) -> LogRow:
-        known = [ids[name] if name else None for name in wanted[index]]
-        return log_row(records[index], known, gateways[owners[index]])
+    def row(record: End, texts: tuple[str, ...]) -> LogRow:
+        # Empty texts have no id.
+        known = list(map(ids.get, zip(NAME_KINDS, texts, strict=True)))
+        return log_row(record, known, gateways[gateway_of(record)])
 
-    return packed, await at_ease(in_turns(row, range(len(records))))
+    return packed, await at_ease(in_turns(row, records, wanted))
 
 
-def in_turns(make: Callable[[T], R], items: Iterable[T]) -> Generator[None, None, list[R]]:
-    """Make something of each item; yields now and then, for the reactor to have a turn."""
+def in_turns(make: Callable[..., R], *items: Sequence[Any]) -> Generator[None, None, list[R]]:
+    """As `map`, over sequences of one length; yields now and then, for the reactor to have a turn."""
     made: list[R] = []
-    for item in items:
-        made.append(make(item))
+    for each in map(make, *items):
+        made.append(each)
         if len(made) % ROWS_A_TURN == 0:
             yield
     return made
@@ -146,7 +150,7 @@ async def store(
     new = [pair for pair in {pair[1].id: pair for pair in both}.values() if pair[1].id in made]
     counted = new + [pair for pair in both if not _kept(pair[0])]
     if counted:
-        rollups = rollups_of(row for _, row in counted)
+        rollups = rollups_of((each.entry.record.origin.id, row) for each, row in counted)
         await cursor.execute(ADD_ROLLUPS, (msgspec.json.encode(rollups).decode(),))
         charges = (charged for each, _ in counted for charged in each.entry.record.charged)
         await add_charges(cursor, spool_id, charges)

@@ -13,19 +13,22 @@ PIECE_BYTES = 256 * 1024
 _compressor = zstandard.ZstdCompressor(level=LEVEL)
 
 
+def compress(body: bytes) -> bytes:
+    """Compress a body of up to `PIECE_BYTES`, at once."""
+    return _compressor.compress(body)
+
+
 def compressed(body: bytes) -> Generator[None, None, bytes]:
     """
     Compress a body.
 
     Args:
-        body: Of any length.
+        body: Of any length, better a long one.
     Yields:
         Between two pieces of work.
     Returns:
         The frame.
     """
-    if len(body) <= PIECE_BYTES:
-        return _compressor.compress(body)
     worker = _compressor.compressobj(size=len(body))
     parts = []
     for start in range(0, len(body), PIECE_BYTES):

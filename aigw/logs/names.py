@@ -49,6 +49,8 @@ ADD_GATEWAYS = """
 
 def storable(text: str) -> str:
     """A text as PostgreSQL takes it, cut to the width of a narrow row."""
+    if len(text) <= TEXT_CHARS and "\0" not in text:
+        return text
     return text.replace("\0", "\ufffd")[:TEXT_CHARS]
 
 
@@ -71,8 +73,10 @@ class Names:
         Have an id for each name.
 
         Args:
-            names: Kind and text, as `storable` made it, not empty.
-            gateways: Account and gateway.
+            names: Kind and text, as it stood in the record, not empty.
+            gateways: Account and gateway, likewise.
+        Returns:
+            Ids by these very names: two that are stored as one have the same id.
         Raises:
             StorageUnavailable: The database is away.
             psycopg2.Error: It refused a name.
@@ -80,9 +84,14 @@ class Names:
         if len(self._ids) > CACHED_NAMES:
             # All at once: what is in use comes back with the next batches, and nothing has to be kept in order.
             self._ids.clear()
-        found_names = await self._resolve(set(names), FIND_NAMES, ADD_NAMES)
-        found_gateways = await self._resolve(set(gateways), FIND_GATEWAYS, ADD_GATEWAYS)
-        return found_names, found_gateways
+        stored_names = {name: (name[0], storable(name[1])) for name in names}
+        stored_gateways = {name: (storable(name[0]), storable(name[1])) for name in gateways}
+        found_names = await self._resolve(set(stored_names.values()), FIND_NAMES, ADD_NAMES)
+        found_gateways = await self._resolve(set(stored_gateways.values()), FIND_GATEWAYS, ADD_GATEWAYS)
+        return (
+            {name: found_names[stored] for name, stored in stored_names.items()},
+            {name: found_gateways[stored] for name, stored in stored_gateways.items()},
+        )
 
     async def _resolve(self, wanted: set[Any], find: str, add: str) -> dict[Any, int]:
         known = {name: self._ids[name] for name in wanted if name in self._ids}

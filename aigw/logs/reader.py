@@ -7,6 +7,7 @@ from collections.abc import Callable
 from zlib import crc32
 
 import attrs
+import msgspec
 
 from aigw.logs.frame import FRAME, FRAME_BYTES, HEAD_FROM, HEADER_BYTES, MARKER, read_file_header
 
@@ -15,8 +16,7 @@ WINDOW_BYTES = 512 * 1024
 ReadAt = Callable[[int, int], bytes]
 
 
-@attrs.frozen
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """
     One whole frame.
 
@@ -65,6 +65,7 @@ class SegmentReader:
         self._nonce = nonce
         self._limit = limit
         self._window = b""
+        self._view = memoryview(b"")
         self._base = start
         self.at = start
 
@@ -88,16 +89,17 @@ class SegmentReader:
         return gap
 
     def _frame_at(self, offset: int) -> Frame | None:
-        head = self._bytes(offset, FRAME_BYTES)
-        if head is None:
+        start = self._find(offset, FRAME_BYTES)
+        if start is None:
             return None
-        marker, head_sum, payload_sum, length, kind, log_id = FRAME.unpack_from(head)
-        if marker != MARKER or crc32(head[HEAD_FROM:], self._nonce) != head_sum:
+        view = self._view
+        marker, head_sum, payload_sum, length, kind, log_id = FRAME.unpack_from(view, start)
+        if marker != MARKER or crc32(view[start + HEAD_FROM : start + FRAME_BYTES], self._nonce) != head_sum:
             return None
-        whole = self._bytes(offset, FRAME_BYTES + length)
-        if whole is None:
+        start = self._find(offset, FRAME_BYTES + length)
+        if start is None:
             return None
-        payload = whole[FRAME_BYTES:]
+        payload = self._view[start + FRAME_BYTES : start + FRAME_BYTES + length]
         if crc32(payload, self._nonce) != payload_sum:
             return None
         return Frame(kind, log_id, payload, offset + FRAME_BYTES + length)
@@ -108,7 +110,7 @@ class SegmentReader:
             # What the window still holds comes first: bytes that only look like a marker cost no new read.
             held = self._base + len(self._window) - offset
             size = min(held if held >= FRAME_BYTES else WINDOW_BYTES, self._limit - offset)
-            if self._bytes(offset, size) is None:
+            if self._find(offset, size) is None:
                 return None
             found = self._window.find(MARKER, offset - self._base, offset - self._base + size)
             if found < 0:
@@ -120,17 +122,18 @@ class SegmentReader:
             offset += 1
         return None
 
-    def _bytes(self, offset: int, size: int) -> memoryview | None:
-        """Exactly so many bytes, or None when the file or the limit ends before."""
+    def _find(self, offset: int, size: int) -> int | None:
+        """Where in the window these bytes of the file begin; None when the file or the limit ends before they do."""
         if offset + size > self._limit:
             return None
         start = offset - self._base
         if start < 0 or start + size > len(self._window):
             wanted = min(max(size, WINDOW_BYTES), self._limit - offset)
             self._window, self._base, start = self._read(offset, wanted), offset, 0
+            self._view = memoryview(self._window)
             if len(self._window) < size:
                 return None
-        return memoryview(self._window)[start : start + size]
+        return start
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from aigw.logs.rows import LogRow
-from aigw.values.ids import id_ms, parse_id
+from aigw.values.ids import id_ms
 
 HOUR_MS = 3_600_000
 
@@ -45,12 +45,11 @@ class Rollup(msgspec.Struct):
         self.duration_ms += row.duration_ms
 
 
-def rollups_of(rows: Iterable[LogRow]) -> list[Rollup]:
-    """Sums by gateway, hour (of the id), provider and model."""
+def rollups_of(rows: Iterable[tuple[bytes, LogRow]]) -> list[Rollup]:
+    """Sums of rows, each with its id, by gateway, hour (of the id), provider and model."""
     sums: dict[tuple[int, int, int, int], Rollup] = {}
-    for row in rows:
-        log_id = parse_id(row.id)
-        hour_s = id_ms(log_id or bytes(16)) // HOUR_MS * 3600
+    for log_id, row in rows:
+        hour_s = id_ms(log_id) // HOUR_MS * 3600
         key = (row.gateway, hour_s, row.provider, row.model or 0)
         if key not in sums:
             sums[key] = Rollup(*key)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from aigw.logs.names import GatewayName, Name, NameKind, storable
+from aigw.logs.names import GatewayName, NameKind, storable
 from aigw.values.ids import id_text
 from aigw.values.record import Attempt, End, Session
 
@@ -16,7 +16,7 @@ METADATA_BYTES = 8192
 ERROR_CHARS = 2000
 
 
-class LogRow(msgspec.Struct):
+class LogRow(msgspec.Struct, gc=False):
     """
     A row of `logs` and what its row of `log_bodies` adds; the fields are those of `aigw.logs.sql.INSERT_LOGS`.
 
@@ -70,32 +70,27 @@ class LogRow(msgspec.Struct):
     response_length: int | None = None
 
 
+# The kinds of what `names_of` gives, in its order.
+NAME_KINDS = (
+    *(NameKind.PROVIDER, NameKind.MODEL, NameKind.MODEL, NameKind.MODEL_TYPE, NameKind.PATH, NameKind.TOKEN),
+    *(NameKind.TEAM, NameKind.PERSON, NameKind.AGENT, NameKind.REQUEST_TYPE),
+    *(NameKind.CONTENT_TYPE, NameKind.CONTENT_TYPE),
+)
+
+
 def gateway_of(record: End) -> GatewayName:
     """Account and gateway of a record."""
-    return storable(record.origin.account), storable(record.origin.gateway)
+    return record.origin.account, record.origin.gateway
 
 
-def names_of(record: End) -> tuple[Name | None, ...]:
-    """The names that the record's row holds as integers (see `log_row`); None where there is none."""
+def names_of(record: End) -> tuple[str, ...]:
+    """The texts that the record's row holds as integers, of `NAME_KINDS`; empty where there is none."""
     origin, target = record.origin, record.target
     return (
-        _name(NameKind.PROVIDER, target.provider or "none"),
-        _name(NameKind.MODEL, target.model),
-        _name(NameKind.MODEL, record.response_model),
-        _name(NameKind.MODEL_TYPE, target.model_type),
-        _name(NameKind.PATH, target.path),
-        _name(NameKind.TOKEN, origin.token),
-        _name(NameKind.TEAM, origin.team),
-        _name(NameKind.PERSON, origin.user),
-        _name(NameKind.AGENT, origin.user_agent),
-        _name(NameKind.REQUEST_TYPE, origin.request_type or "none"),
-        _name(NameKind.CONTENT_TYPE, target.request_content_type),
-        _name(NameKind.CONTENT_TYPE, record.response_content_type),
+        *(target.provider or "none", target.model, record.response_model, target.model_type, target.path, origin.token),
+        *(origin.team, origin.user, origin.user_agent, origin.request_type or "none"),
+        *(target.request_content_type, record.response_content_type),
     )
-
-
-def _name(kind: NameKind, text: str) -> Name | None:
-    return (kind, storable(text)) if text else None
 
 
 def log_row(record: End, names: Sequence[int | None], gateway: int) -> LogRow:
@@ -104,7 +99,7 @@ def log_row(record: End, names: Sequence[int | None], gateway: int) -> LogRow:
 
     Args:
         record: Its numbers are held to the columns' width: a provider that claims a trillion tokens costs no row.
-        names: Ids of what `names_of` gave, in its order.
+        names: Ids of what `names_of` gave, in its order; None where there is none.
         gateway: Id of what `gateway_of` gave.
     """
     origin, target, usage = record.origin, record.target, record.usage
@@ -215,4 +210,4 @@ def _plain(value: Any) -> Any:
 
 
 def _held(number: int, top: int) -> int:
-    return -top if number < -top else min(number, top)
+    return number if -top <= number <= top else max(-top, min(number, top))

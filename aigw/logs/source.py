@@ -16,8 +16,7 @@ from aigw.logs.volume import ZEROS
 from aigw.values.record import End
 
 
-@attrs.frozen
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """
     One record to ship.
 

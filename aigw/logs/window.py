@@ -53,7 +53,8 @@ class Window:
         """
         now = self._utc_ms()
         moments = {_month(now): now, _next_month(now): _next_month_ms(now)}
-        moments.update((_month(ms), ms) for ms in (id_ms(entry.record.origin.id) for entry in entries))
+        days = {id_ms(entry.record.origin.id) // DAY_MS for entry in entries}
+        moments.update((_month(day * DAY_MS), day * DAY_MS) for day in days)
         missing = sorted(ms for month, ms in moments.items() if month not in self._known)
         if not missing:
             return

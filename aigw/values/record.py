@@ -15,8 +15,11 @@ from aigw.values.usage import Usage
 # Texts of a record that a client may choose are cut to this many characters: a narrow row stays narrow.
 TEXT_CHARS = 256
 
+# Records are trees of values and never point back at themselves: the collector, which would otherwise walk every one of
+# a batch again and again, is told to leave them alone (`gc=False`).
 
-class Origin(msgspec.Struct, frozen=True, array_like=True):
+
+class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
     What is known of an exchange when it opens.
 
@@ -50,7 +53,7 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     user: str = ""
 
 
-class Target(msgspec.Struct, frozen=True, array_like=True):
+class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
     What one step asks for.
 
@@ -71,7 +74,7 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
     model_type: str = ""
 
 
-class Attempt(msgspec.Struct, frozen=True, array_like=True):
+class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
     One call to a provider.
 
@@ -98,7 +101,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     resends: int = 0
 
 
-class Session(msgspec.Struct, frozen=True, array_like=True):
+class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
     What only a realtime session has.
 
@@ -119,7 +122,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     closed_by: str = ""
 
 
-class Begin(msgspec.Struct, frozen=True, array_like=True, tag="b"):
+class Begin(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="b"):
     """
     An exchange has opened and is about to ask a provider.
 
@@ -133,7 +136,7 @@ class Begin(msgspec.Struct, frozen=True, array_like=True, tag="b"):
     charged: tuple[Charged, ...] = ()
 
 
-class End(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+class End(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="e"):
     """
     An exchange is over.
 

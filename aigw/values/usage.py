@@ -7,7 +7,7 @@ import msgspec
 NANOUSD_PER_USD = 1_000_000_000
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
     Tokens of one answer, or of a whole realtime session.
 
