@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.task import Clock
 
@@ -50,8 +51,8 @@ def main() -> None:
 
     for name, gateway in (("none", Gateway(id="none")), ("both", both), ("sliding", slides)):
         visit = visit_of(gateway, started_ms)
-        print(f"{name:8} take {best_us(lambda: reserve.take(visit)):.2f} us", end="  ")
-        print(f"with settling and headers {best_us(lambda: exchange(visit)):.2f} us")
+        print(f"{name:8} take {best_us(partial(reserve.take, visit)):.2f} us", end="  ")
+        print(f"with settling and headers {best_us(partial(exchange, visit)):.2f} us")
     assert reserve.take(visit_of(Gateway(id="none"), started_ms)) is NOTHING_HELD
 
 

@@ -14,8 +14,12 @@ from aigw.controls.stage_counts import StageCounts
 from aigw.controls.visit import Visit
 from aigw.errors import StateUnavailable
 from aigw.values.counting import Charge, Verdict
+from aigw.values.limits import Unit
 
 __all__ = ["NOTHING_HELD", "Hold", "Reserve"]
+
+# Amount and need; see `aigw.controls.estimate`.
+Size = tuple[int, int]
 
 
 class Reserve:
@@ -64,93 +68,44 @@ class Reserve:
         return held
 
     def _take(self, visit: Visit, held: Hold, limits: Sequence[Limit]) -> Hold | Deferred[Hold]:
-        now_ms = self._till.utc_ms()
-        entries, charges, charged = self._charges(visit, held, _by_key(limits), now_ms)
-        if not charges:
-            return _taken(self._till, visit, held, entries)
+        bid = _Bid(visit, held, self._till.utc_ms())
+        sizes: dict[Unit, Size] = {}
+        for limit in _by_key(limits):
+            size = sizes.get(limit.unit)
+            if size is None:
+                size = sizes[limit.unit] = self._size(visit, limit.unit)
+            bid.add(limit, size)
+        if "usd" in sizes:
+            self._counts["spend_limit"] += 1
+        if len(sizes) > 1 or "usd" not in sizes:
+            self._counts["rate_limit"] += 1
+        if not bid.charges:
+            return bid.granted(self._till, ())
         try:
-            verdict = self._till.counters.take(charges)
+            verdict = self._till.counters.take(bid.charges)
         except StateUnavailable:
             return self._without(visit, held, limits)
         if isinstance(verdict, Deferred):
-            return verdict.addCallbacks(
-                partial(self._judged, visit, held, entries, charges, charged, now_ms),
-                partial(self._failed, visit, held, limits),
-            )
-        return self._judged(visit, held, entries, charges, charged, now_ms, verdict)
+            return verdict.addCallbacks(partial(self._judged, bid), partial(self._failed, visit, held, limits))
+        return self._judged(bid, verdict)
 
-    def _charges(
-        self, visit: Visit, held: Hold, limits: Sequence[Limit], now_ms: int
-    ) -> tuple[list[Entry], list[Charge], list[Entry]]:
-        """
-        What is to be taken.
+    def _size(self, visit: Visit, unit: Unit) -> Size:
+        """What a step may come to, and what it certainly uses."""
+        if unit == "requests":
+            return 1, 1
+        estimates = self._till.estimates
+        usage = estimates.usage(visit)
+        return estimates.tokens(usage) if unit == "tokens" else estimates.nanousd(visit, usage)
 
-        Returns:
-            The entries that hold for the step; the charges; and the entry of each charge.
-        """
-        counts = self._counts
-        entries: list[Entry] = []
-        charges: list[Charge] = []
-        charged: list[Entry] = []
-        usage = money = None
-        rate = False
-        before = {entry.limit.key: entry for entry in held.entries} if held.entries else None
-        for limit in limits:
-            unit = limit.unit
-            if unit == "requests":
-                amount = need = 1
-            else:
-                if usage is None:
-                    usage = self._till.estimates.usage(visit)
-                if unit == "tokens":
-                    amount, need = self._till.estimates.tokens(usage)
-                else:
-                    if money is None:
-                        money = self._till.estimates.nanousd(visit, usage)
-                    amount, need = money
-            rate |= unit != "usd"
-            span = limit.window.at(now_ms)
-            entry = before.get(limit.key) if before is not None else None
-            if entry is None:
-                entry = Entry(limit, span)
-            elif entry.amount >= amount or entry.span.slot != span.slot:
-                entries.append(entry)
-                continue
-            else:
-                # A dearer step than the one before: only what it needs beyond that.
-                amount -= entry.amount
-                need = min(max(1, need - entry.amount), amount)
-            entries.append(entry)
-            charged.append(entry)
-            charges.append(Charge(limit.key, span.slot, span.first, amount, need, limit.limit, span.expires_ms))
-        if rate:
-            counts["rate_limit"] += 1
-        if money is not None:
-            counts["spend_limit"] += 1
-        return entries, charges, charged
-
-    def _judged(
-        self,
-        visit: Visit,
-        held: Hold,
-        entries: list[Entry],
-        charges: list[Charge],
-        charged: list[Entry],
-        now_ms: int,
-        verdict: Verdict,
-    ) -> Hold:
-        refused = verdict.refused
-        if refused >= 0:
-            entry = charged[refused]
-            entry.used = verdict.used[refused]
-            if self._till.watch is not None:
-                self._till.watch.changed(visit.gateway, (entry,))
-            retry_after_s = entry.limit.window.retry_after_s(now_ms, verdict.oldest)
-            raise refusal(entry.limit, visit, entry.used, retry_after_s)
-        for entry, charge, used in zip(charged, charges, verdict.used, strict=True):
-            entry.amount += charge.amount
-            entry.used = used
-        return _taken(self._till, visit, held, entries)
+    def _judged(self, bid: _Bid, verdict: Verdict) -> Hold:
+        if verdict.refused < 0:
+            return bid.granted(self._till, verdict.used)
+        entry = bid.charged[verdict.refused]
+        entry.used = verdict.used[verdict.refused]
+        if self._till.watch is not None:
+            self._till.watch.changed(bid.visit.gateway, (entry,))
+        retry_after_s = entry.limit.window.retry_after_s(bid.now_ms, verdict.oldest)
+        raise refusal(entry.limit, bid.visit, entry.used, retry_after_s)
 
     # Without counters -----------------------------------------------------------------------------------------------
 
@@ -166,10 +121,62 @@ class Reserve:
         if not all(passes(limit, visit) for limit in (money or limits)):
             self.unavailable += 1
             raise unavailable()
-        if others:
-            return self._take(visit, held, others)
         self.uncounted += 1
-        return held
+        return self._take(visit, held, others) if others else held
+
+
+class _Bid:
+    """
+    What one step asks of its limits.
+
+    Args:
+        visit, held: See `Reserve.take`.
+        now_ms: UTC, milliseconds since the epoch.
+
+    Attributes:
+        visit, now_ms: As given.
+        charges: What is to be taken.
+        charged: The entry of each charge.
+    """
+
+    __slots__ = ("_before", "_current", "_held", "charged", "charges", "now_ms", "visit")
+
+    def __init__(self, visit: Visit, held: Hold, now_ms: int) -> None:
+        self.visit = visit
+        self.now_ms = now_ms
+        self._held = held
+        self._before = {entry.limit.key: entry for entry in held.entries} if held.entries else None
+        self._current: list[Entry] = []
+        self.charges: list[Charge] = []
+        self.charged: list[Entry] = []
+
+    def add(self, limit: Limit, size: Size) -> None:
+        """Ask for room in one more limit."""
+        span = limit.window.at(self.now_ms)
+        amount, need = size
+        entry = self._before.get(limit.key) if self._before is not None else None
+        if entry is None:
+            entry = Entry(limit, span)
+        elif entry.amount >= amount or entry.span.slot != span.slot:
+            self._current.append(entry)
+            return
+        else:
+            # A dearer step than the one before: only what it needs beyond that.
+            amount -= entry.amount
+            need = min(max(1, need - entry.amount), amount)
+        self._current.append(entry)
+        self.charged.append(entry)
+        self.charges.append(Charge(limit.key, span.slot, span.first, amount, need, limit.limit, span.expires_ms))
+
+    def granted(self, till: Till, used: Sequence[int]) -> Hold:
+        """Everything was taken; `used` is what each charge's window holds now."""
+        for entry, charge, total in zip(self.charged, self.charges, used, strict=True):
+            entry.amount += charge.amount
+            entry.used = total
+        if not self._held.entries:
+            return Hold(till, self.visit, self._current)
+        self._held.move_on(self.visit, self._current)
+        return self._held
 
 
 def _by_key(limits: Sequence[Limit]) -> Sequence[Limit]:
@@ -185,10 +192,3 @@ def _by_key(limits: Sequence[Limit]) -> Sequence[Limit]:
         if other is None or limit.limit < other.limit:
             lowest[limit.key] = limit
     return list(lowest.values())
-
-
-def _taken(till: Till, visit: Visit, held: Hold, entries: list[Entry]) -> Hold:
-    if not held.entries:
-        return Hold(till, visit, entries)
-    held.move_on(visit, entries)
-    return held
