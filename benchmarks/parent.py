@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).absolute().parents[1]
 LINE_S = 900.0
 # A gateway drains first, and then stops its PostgreSQL.
 END_S = 30.0
@@ -78,6 +78,7 @@ async def ended(process: Process) -> None:
     try:
         await asyncio.wait_for(process.wait(), END_S)
     except TimeoutError:
+        print(f"process {process.pid} did not end in {END_S:.0f} s and is killed", file=sys.stderr)
         process.kill()
         await process.wait()
 

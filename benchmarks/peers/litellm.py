@@ -40,6 +40,8 @@ class LiteLLM:
         config.write_text(_CONFIG.format(stub=stub_port))
         # Its price list comes with it; fetching one, and telling its makers, is none of what is measured.
         environ = {**clean_environ(), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+        # Without a key of its own it starts only when told so; a check of one would cost it some microseconds more.
+        environ["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "true"
         words = [str(HOME / "litellm" / "bin" / "litellm"), "--config", str(config), "--telemetry", "False"]
         words += ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
         async with program(*words, log=log, environ=environ, cwd=folder) as process:
