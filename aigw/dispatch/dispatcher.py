@@ -110,6 +110,8 @@ class Dispatcher:
             request_type=opening.request_type,
             event_id=opening.event_id[:TEXT_CHARS],
             token=opening.caller.token_id,
+            team=opening.caller.team,
+            user=opening.caller.user,
             user_agent=opening.user_agent[:TEXT_CHARS],
             authenticated=opening.caller.authenticated,
             metadata=metadata(opening.settings),
