@@ -8,9 +8,7 @@ from typing import Any
 from benchmarks.gateway import Gateway
 
 STAGE = "aigw_stage"
-# What every request of the load passes, by the names under which `/metrics` counts them.
-_LABEL = re.compile(r'stage="([^"]+)"')
-_GATEWAY = re.compile(r'gateway="([^"]+)"')
+_LABELS = re.compile(r'(\w+)="([^"]+)"')
 
 
 async def check(gateway: Gateway, requests: int, name: str) -> list[dict[str, Any]]:
@@ -27,16 +25,27 @@ async def check(gateway: Gateway, requests: int, name: str) -> list[dict[str, An
     numbers = await gateway.metrics()
     told: list[tuple[str, float]] = [("rows in PostgreSQL", await gateway.rows(name, exactly=True))]
     told.append(("records in the spool", numbers["aigw_log_ended"]))
-    stages: dict[str, float] = {}
-    for key, value in numbers.items():
-        if not key.startswith(STAGE + "{"):
-            continue
-        label, of = _LABEL.search(key), _GATEWAY.search(key)
-        if label and (of is None or of[1] == name):
-            stages[label[1]] = stages.get(label[1], 0) + value
-    told += [(f"stage {stage}", count) for stage, count in sorted(stages.items())]
+    stages = stages_of(numbers, name)
+    told += [(f"stage {stage}", count) for stage, count in stages.items()]
     if not stages:
         told.append(("stages: /metrics has no aigw_stage_total", 0))
     return [
         {"what": what, "counted": int(count), "expected": requests, "equal": count == requests} for what, count in told
     ]
+
+
+def stages_of(numbers: dict[str, float], gateway_name: str = "") -> dict[str, float]:
+    """
+    How often each stage did its work.
+
+    Args:
+        numbers: See `Gateway.metrics`.
+        gateway_name: Only for this one, where the counters tell gateways apart; empty: for all.
+    """
+    stages: dict[str, float] = {}
+    for key, value in sorted(numbers.items()):
+        if key.startswith(STAGE + "{"):
+            labels = dict(_LABELS.findall(key))
+            if not gateway_name or labels.get("gateway", gateway_name) == gateway_name:
+                stages[labels["stage"]] = stages.get(labels["stage"], 0) + value
+    return stages
