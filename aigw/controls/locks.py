@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import attrs
@@ -47,12 +46,11 @@ def apply_locks(settings: dict[bytes, bytes], locks: Locks) -> tuple[dict[bytes,
     Returns:
         The headers that hold, and the sorted names of those that do not.
     """
-    if not locks:
-        return settings, ()
-    ignored = tuple(sorted(name.decode("utf-8", "replace") for name in settings if _is_locked(name, locks)))
+    ignored = [name for name in settings if _is_locked(name, locks)] if locks else ()
     if not ignored:
         return settings, ()
-    return {name: value for name, value in settings.items() if not _is_locked(name, locks)}, ignored
+    allowed = {name: value for name, value in settings.items() if name not in ignored}
+    return allowed, tuple(sorted(name.decode("utf-8", "replace") for name in ignored))
 
 
 def _is_locked(name: bytes, locks: Locks) -> bool:
@@ -94,9 +92,9 @@ def is_setting(name: bytes) -> bool:
     return name.startswith(b"cf-aig-") or name in DEPRECATED
 
 
-def in_todays_spelling(settings: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def in_todays_spelling(settings: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """The headers with those of the oldest pages under their names of today, which go before them."""
     if DEPRECATED.keys().isdisjoint(settings):
-        return dict(settings)
+        return settings
     renamed = {DEPRECATED[name]: value for name, value in settings.items() if name in DEPRECATED}
     return {**renamed, **{name: value for name, value in settings.items() if name not in DEPRECATED}}

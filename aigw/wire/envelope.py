@@ -248,7 +248,7 @@ def _step(index: int, step: _Step, query: bytes, settings: HeldSettings) -> Step
     if step.config is not None:
         own = {**step.config.settings(), **own}
     held = settings.under(own) if own else settings
-    return Step(step.provider, step.endpoint, headers, query, dict(held.headers), locked=held.locked)
+    return Step(step.provider, step.endpoint, headers, query, held.headers, locked=held.locked)
 
 
 def _split_headers(index: int, step: _Step) -> tuple[Headers, dict[bytes, bytes]]:
