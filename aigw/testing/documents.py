@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from zope.interface import implementer
 
 from aigw.errors import StorageUnavailable
 from aigw.interfaces import IDocuments
-from aigw.storage.document_table import VersionConflict
+from aigw.storage.document_table import VersionConflict, encode
 from aigw.values.document import Stored
 
 T = TypeVar("T")
@@ -51,13 +52,14 @@ class MemoryDocuments(Generic[T]):
         self, account: str, name: str, document: Mapping[str, Any], expected_version: int | None = None
     ) -> Stored[T]:
         """See `IDocuments`."""
-        value = self._read(account, name, document)
+        kept = msgspec.json.decode(encode(document), type=dict[str, Any])
+        value = self._read(account, name, kept)
         earlier = self.find(account, name)
         self._check(earlier, expected_version)
         now_ms = self._utc_ms()
         self._version += 1
         created_ms = earlier.created_ms if earlier is not None else now_ms
-        stored = Stored(account, name, dict(document), value, self._version, created_ms, now_ms)
+        stored = Stored(account, name, kept, value, self._version, created_ms, now_ms)
         self._stored[account, name] = stored
         self._tell(account, name)
         return stored

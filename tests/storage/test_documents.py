@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from aigw.errors import ConfigurationError, StorageUnavailable
 from aigw.storage.database import Database
 from aigw.storage.document_file import DocumentFile
-from aigw.storage.document_table import DOCUMENT_BYTES, DocumentRefused, TooManyDocuments, VersionConflict
+from aigw.storage.document_table import TooManyDocuments
 from aigw.storage.documents import RECONCILE_S, Documents
 from aigw.storage.dsn import read_dsn
 from aigw.storage.late import LateDatabase
 from aigw.testing.postgres import fresh_database
-
-
-def colour(account: str, name: str, document: Mapping[str, Any]) -> str:
-    """Reads a document of these tests."""
-    value = document.get("colour")
-    if not isinstance(value, str):
-        raise ValueError("colour: missing")
-    return value
+from tests.storage.documents_contract import DocumentsContract, colour
 
 
 def documents(database: Any, path: Path, clock: Any = None) -> Documents[str]:
@@ -35,7 +27,7 @@ def documents(database: Any, path: Path, clock: Any = None) -> Documents[str]:
     return Documents("colours", database, DocumentFile(path, execute), colour, clock or Clock())
 
 
-class SharedDocumentsTests(TestCase):
+class SharedDocumentsTests(DocumentsContract, TestCase):
     async def setUp(self) -> None:
         self.dsn = read_dsn(await fresh_database(reactor))
         self.database = self.connect()
@@ -67,36 +59,6 @@ class SharedDocumentsTests(TestCase):
         assert found is not None
         self.assertEqual((found.value, found.version), ("blue", made.version))
         self.assertEqual(self.here.find("local", "sky"), made)
-
-    async def test_versions_grow_and_never_return(self) -> None:
-        """A document that is deleted and made again is not taken for the one that was there before."""
-        first = await self.here.put("local", "sky", {"colour": "blue"})
-        second = await self.here.put("local", "sky", {"colour": "grey"})
-        self.assertTrue(await self.here.delete("local", "sky"))
-        third = await self.here.put("local", "sky", {"colour": "blue"})
-        self.assertLess(first.version, second.version)
-        self.assertLess(second.version, third.version)
-
-    async def test_of_two_writers_one_is_told(self) -> None:
-        """Who writes on top of what he has not seen is refused, and nothing is changed."""
-        made = await self.here.put("local", "sky", {"colour": "blue"}, 0)
-        await self.assertFailure(self.put("grey", 0), VersionConflict)
-        await self.assertFailure(self.put("grey", made.version + 1000), VersionConflict)
-        self.assertFalse(await self.here.delete("local", "sky", made.version + 1000))
-        await self.here.put("local", "sky", {"colour": "red"}, made.version)
-        await self.there.compare()
-        self.assertEqual([one.value for one in self.there.all()], ["red"])
-
-    def put(self, value: str, expected_version: int | None = None) -> Deferred[Any]:
-        return Deferred.fromCoroutine(self.there.put("local", "sky", {"colour": value}, expected_version))
-
-    async def test_unchanged_documents_stay_the_same_objects(self) -> None:
-        """Whatever was compiled out of a document is good until that very document changes."""
-        await self.here.put("local", "sky", {"colour": "blue"})
-        before = self.here.find("local", "sky")
-        await self.here.put("local", "sea", {"colour": "green"})
-        await self.here.compare()
-        self.assertIs(self.here.find("local", "sky"), before)
 
     async def test_what_a_newer_release_wrote(self) -> None:
         """A document that cannot be read harms only itself; it works as soon as it can be read."""
@@ -147,25 +109,13 @@ class SharedDocumentsTests(TestCase):
         self.assertEqual((self.there.all(), documents_on(self.path).all()), ([], []))
         self.assertFalse(await self.here.delete("local", "sky"))
 
-    async def test_what_cannot_be_stored(self) -> None:
-        """Wrong, endless or unwritable documents are refused before the database sees them."""
-        for wrong, error in (
-            ({"color": "blue"}, ValueError),
-            ({"colour": "x" * DOCUMENT_BYTES}, DocumentRefused),
-            ({"colour": "a\0b"}, DocumentRefused),
-            ({"colour": "\ud800"}, DocumentRefused),
-            ({"colour": object()}, DocumentRefused),
-        ):
-            await self.assertFailure(Deferred.fromCoroutine(self.here.put("local", "x", wrong)), error)
-        self.assertEqual(await self.database.query("SELECT count(*) FROM documents"), [(0,)])
-
     async def test_there_is_an_end_to_it(self) -> None:
         """No process is made to hold more documents than it is good for."""
         await self.database.query(
             "INSERT INTO documents (kind, account, name, document)"
             " SELECT 'colours', 'local', 'n' || i, '{\"colour\": \"red\"}' FROM generate_series(1, 10000) AS i"
         )
-        await self.assertFailure(self.put("blue"), TooManyDocuments)
+        await self.assertFailure(self.writing("blue"), TooManyDocuments)
         await self.here.put("local", "n1", {"colour": "blue"})
 
 
