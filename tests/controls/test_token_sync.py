@@ -19,6 +19,7 @@ from aigw.interfaces import IDatabase
 from aigw.storage.database import Database
 from aigw.storage.dsn import read_dsn
 from aigw.testing.postgres import fresh_database
+from aigw.values.limits import Bounds, LimitRule
 
 NOW_MS = 1_800_000_000_123
 
@@ -46,10 +47,34 @@ class SyncTests(TestCase):
         """A token made on one node is taken by the other, with all that it is bound to, and stays so on its disk."""
         path = Path(self.mktemp())
         self.there = self.again(path)
-        made = await self.here.create("app", ("run", "read"), "local", "default", self.now_ms + 60_000)
+        rule = LimitRule(limit=2.5, window=60, unit="usd", metadata={"plan": ("free",)})
+        bounds = Bounds(("gpt-*",), ("openai",), ("https://app.example",), (rule,), ("*",))
+        terms = ("local", "default", self.now_ms + 60_000, "red", "ada", bounds)
+        made = await self.here.create("app", ("run", "read"), *terms)
         await self.sync_all()
         for node in (self.there, self.again(path)):
             self.assertEqual(node.verify(made.text, "local", "default", "read", self.now_ms), made.token)
+
+    async def test_bounds_of_a_newer_release(self) -> None:
+        """A token whose bounds a node does not understand is not taken there; it says so, and is silent otherwise."""
+        made = await self.here.create("app")
+        await sync(self.here, self.database)
+        await self.database.query('UPDATE tokens SET bounds = \'{"colours": ["red"]}\'')
+        await sync(self.there, self.database)
+        self.assertEqual(self.there.all(), [])
+        await sync(self.here, self.database)
+        self.assertEqual(self.here.all(), [made.token])
+
+    async def test_a_minted_token_that_was_revoked(self) -> None:
+        """The end of a minted token, of which nothing else is kept, reaches every node."""
+        parent = await self.here.create("app")
+        await self.sync_all()
+        told: list[str] = []
+        self.there.on_revoked(lambda token: told.append(token.id))
+        minted = f"{parent.token.id}.{'0' * 16}"
+        await self.here.revoke(minted)
+        await self.sync_all()
+        self.assertEqual(told, [minted])
 
     async def test_a_revocation_reaches_every_node(self) -> None:
         """A token that one node has revoked is refused by the other, whose open sockets are told."""

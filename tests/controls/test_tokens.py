@@ -107,6 +107,18 @@ class TokensTests(SynchronousTestCase):
         """A mistyped id is reported, not ignored."""
         self.assertIsNone(self.result(self.tokens().revoke("tok_nobody")))
 
+    def test_revoking_a_minted_token(self) -> None:
+        """A minted token is noted as ended, also for the next start; one that nobody can have minted is not there."""
+        tokens = self.tokens()
+        parent = self.result(tokens.create("backend")).token
+        minted = f"{parent.id}.{'0' * 16}"
+        ended = self.result(tokens.revoke(minted))
+        assert ended is not None
+        self.assertEqual((ended.id, ended.revoked_ms, ended.scopes), (minted, self.now_ms, frozenset()))
+        self.assertEqual([token.id for token in self.tokens().all()], [parent.id, minted])
+        for other in (f"tok_{'1' * 16}.{'0' * 16}", f"{parent.id}.xyz", f"{minted}.{'0' * 16}"):
+            self.assertIsNone(self.result(tokens.revoke(other)))
+
     def test_a_full_disk_makes_no_token(self) -> None:
         """A token that could not be kept is not handed out."""
         tokens = self.tokens()
