@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from aigw.controls.cache_key import CacheKeys, custom_key
+from aigw.controls.semantic_question import ANSWERABLE
 from aigw.controls.visit import Visit
 from aigw.errors import StateUnavailable
 from aigw.interfaces import ICacheStore
@@ -41,6 +42,7 @@ class CachePlan(msgspec.Struct, frozen=True, gc=False):
         stale_s: For how long beyond that it is given when the provider fails.
         shared: Whether identical requests in flight share one call.
         custom: Whether the caller named the key, so that another provider may have made the answer.
+        semantic: Whether the answer to a question that means the same will do.
     """
 
     key: bytes
@@ -48,6 +50,7 @@ class CachePlan(msgspec.Struct, frozen=True, gc=False):
     stale_s: int
     shared: bool
     custom: bool
+    semantic: bool = False
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -126,13 +129,12 @@ class Cache:
             None when the step is neither looked up nor stored.
         """
         gateway, settings = visit.gateway, visit.settings
-        if not settings and not gateway.cache_ttl:
-            return None
-        if not may_cache(visit):
+        if not (settings or gateway.cache_ttl or gateway.semantic_cache) or not may_cache(visit):
             return None
         asked_s = asked_ttl_s(visit)
         name = settings.get(b"cf-aig-cache-key", b"").strip()
-        ttl_s = gateway.cache_ttl or 0
+        semantic = gateway.semantic_cache if not name and visit.target.model_type in ANSWERABLE else None
+        ttl_s = gateway.cache_ttl or (semantic.ttl if semantic else 0)
         if asked_s is not None and (ttl_s or name or gateway.cache_without_ttl):
             ttl_s = asked_s
         elif name and not ttl_s:
@@ -140,8 +142,11 @@ class Cache:
         if not ttl_s:
             return None
         key = custom_key(visit, name, version) if name else self.keys.of_request(visit, version)
-        ttl_s = min(max(ttl_s, LEAST_TTL_S), MOST_TTL_S)
-        return CachePlan(key, ttl_s, gateway.cache_stale_if_error, gateway.cache_single_flight, bool(name))
+        return CachePlan(
+            *(key, _in_range(ttl_s), gateway.cache_stale_if_error, gateway.cache_single_flight),
+            custom=bool(name),
+            semantic=semantic is not None,
+        )
 
     def look_up(self, plan: CachePlan, now_ms: int) -> Found | Deferred[Found | None] | None:
         """
@@ -195,7 +200,7 @@ class Cache:
         media_type = content_type.partition(b";")[0].strip()
         return media_type.startswith(_TYPES) or media_type.endswith(b"+json")
 
-    def offer(self, plan: CachePlan, status: int, headers: Headers, body: bytes, made: Made) -> None:
+    def offer(self, plan: CachePlan, status: int, headers: Headers, body: bytes, made: Made) -> CachedAnswer | None:
         """
         Keep an answer, if it is of a kind that is kept.
 
@@ -204,13 +209,16 @@ class Cache:
             status, headers: As the provider told them.
             body: Complete, and no error, as whoever read along has seen.
             made: Of the call.
+        Returns:
+            The answer as it is kept; None when it is not.
         """
         if len(body) > self._object_bytes or not self.takes(status, headers):
             self.counts.unfit += 1
-            return
+            return None
         self.counts.stored += 1
         answer = kept_answer(status, headers, body, made, self._utc_ms(), plan.ttl_s)
         self._store.put(plan.key, answer, answer.fresh_until_ms + plan.stale_s * 1000)
+        return answer
 
 
 def kept_answer(status: int, headers: Headers, body: bytes, made: Made, now_ms: int, ttl_s: int) -> CachedAnswer:
@@ -243,7 +251,19 @@ def may_cache(visit: Visit) -> bool:
 
 
 def asked_ttl_s(visit: Visit) -> int | None:
-    """The `cf-aig-cache-ttl` of a step; None when there is none, or none that can be read."""
+    """
+    The `cf-aig-cache-ttl` of a step.
+
+    Returns:
+        Seconds from a minute to a month, 0 for no cache; None when there is none, or none that can be read.
+    """
     text = visit.settings.get(b"cf-aig-cache-ttl", b"").strip()
     # Bytes count only the ten ASCII digits as such.
-    return int(text.lstrip(b"0")[:12] or 0) if text.isdigit() else None
+    if not text.isdigit():
+        return None
+    asked_s = int(text.lstrip(b"0")[:12] or 0)
+    return asked_s and _in_range(asked_s)
+
+
+def _in_range(ttl_s: int) -> int:
+    return min(max(ttl_s, LEAST_TTL_S), MOST_TTL_S)

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from aigw.controls.cache import Cache, CachePlan, Made
 from aigw.errors import FellBehind, GatewayError, InternalError
 from aigw.interfaces import IUpstreamCall, IUpstreamReceiver
+from aigw.values.cached import CachedAnswer
 from aigw.values.step import Headers
 from aigw.values.usage import Usage
 
@@ -235,21 +236,23 @@ class Flight:
         self._held_bytes -= freed
         self._memory.held_bytes -= freed
 
-    def vouch(self, made: Made) -> None:
+    def vouch(self, made: Made) -> CachedAnswer | None:
         """
         A seat has read the answer to its end, and found it good; it is kept in the cache now.
 
         Args:
             made: What the seat knows of it.
+        Returns:
+            The answer as it is kept, for the first seat only; None when it is not kept.
         """
         if self.made is not None or not self.ended or self.head_told is None:
-            return
+            return None
         self.made = made
         if not self._whole:
             self._cache.counts.unfit += 1
-            return
+            return None
         chunks = self.chunks
-        self._cache.offer(self.plan, *self.head_told, chunks[0] if len(chunks) == 1 else b"".join(chunks), made)
+        return self._cache.offer(self.plan, *self.head_told, chunks[0] if len(chunks) == 1 else b"".join(chunks), made)
 
 
 @implementer(IUpstreamCall)
@@ -306,7 +309,7 @@ class Seat:
         """What somebody who read the answer to its end told of it; None while nobody has."""
         return self._flight.made
 
-    def vouch(self, model: str, usage: Usage | None, log_id: str) -> None:
+    def vouch(self, model: str, usage: Usage | None, log_id: str) -> CachedAnswer | None:
         """
         Tell that the answer is whole and no error; for within `completed`. The first to do so has it kept.
 
@@ -314,8 +317,10 @@ class Seat:
             model: As the answer names it.
             usage: As the answer tells it.
             log_id: Of the exchange.
+        Returns:
+            The answer as it is kept, to the first; None to the others, and when it is not kept.
         """
-        self._flight.vouch(Made(model, usage, log_id))
+        return self._flight.vouch(Made(model, usage, log_id))
 
     # What the exchange does -----------------------------------------------------------------------------------------
 

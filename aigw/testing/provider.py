@@ -148,7 +148,7 @@ class ScriptedProvider:
         self._reactor = reactor
         self._tls = tls
         self._port: IListeningPort | None = None
-        self._scripts: dict[str, Script] = {}
+        self._scripts: dict[str, Script | Callable[[Seen], Script]] = {}
         self._early: dict[str, Script] = {}
         self._reading = True
         self._live: dict[str, _Line] = {}
@@ -188,13 +188,14 @@ class ScriptedProvider:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://127.0.0.1:{address.port}"  # type: ignore[attr-defined]  # a TCP port has an IPv4Address
 
-    def on(self, name: str, script: Script) -> None:
+    def on(self, name: str, script: Script | Callable[[Seen], Script]) -> None:
         """
         Say how to answer from now on.
 
         Args:
             name: A model (of a JSON body), else a path without its query string, else `*` for all the rest.
-            script: What to send and do, step by step. A connection that is still open at its end takes a next request.
+            script: What to send and do, step by step; or what makes that of a request. A connection that is still open
+                at its end takes a next request.
         """
         self._scripts[name] = script
 
@@ -285,7 +286,7 @@ class ScriptedProvider:
         self.requests.append(seen)
         self._live[seen.id] = line
         self._check()
-        return script
+        return script(seen) if callable(script) else script
 
     def _lost(self, line: _Line, cut: str | None, broken: int | None) -> None:
         self._lines.discard(line)

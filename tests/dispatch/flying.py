@@ -59,6 +59,7 @@ def visit(
     headers: Headers = ((b"authorization", b"Bearer sk-fake"), (b"content-type", b"application/json")),
     body: object = b'{"model":"gpt-4o-mini"}',
     provider: str = "openai",
+    model_type: str = "chat",
 ) -> Visit:
     """
     One step.
@@ -69,12 +70,12 @@ def visit(
     return Visit(
         gateway=gateway or Gateway(id="g", cache_ttl=300),
         caller=ANONYMOUS,
-        target=Target(provider, model_type="chat"),
+        target=Target(provider, model_type=model_type),
         request=UpstreamRequest(method, url, headers, body, Clocks()),  # type: ignore[arg-type]
         settings={b"cf-aig-" + name.encode(): value.encode() for name, value in (settings or {}).items()},
         metadata={},
         raw_metadata=b"",
         ask=Ask(),
         now_ms=NOW_MS,
-        price=lambda usage: None,
+        price=lambda usage, model: None,
     )
