@@ -80,7 +80,8 @@ class AnsweringUpstream(ScriptedUpstream):
 class Stand:
     """Stands in the place of a gateway's process: what the plans are made of."""
 
-    host, port, pid, token = "gateway.test", 80, 0, TOKEN
+    host, port, pid = "gateway.test", 80, 0
+    token = bounded_token = TOKEN
 
 
 class Calls:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,6 +20,7 @@ import psycopg2
 
 from aigw.testing.elsewhere import elsewhere
 from benchmarks.parent import ROOT, program
+from benchmarks.processes import postgres_of
 
 CONFIG = Path(__file__).with_name("gateway.toml")
 START_S = 60.0
@@ -31,8 +33,17 @@ _OPERATORS = re.compile(r"operators\s+(\S+)")
 _TOKEN = re.compile(r"token\s+(aigw_\S+)")
 _METRIC = re.compile(r"^(\w+?)(?:_total)?(\{[^}]*\})? (\S+)$", re.MULTILINE)
 
-# Of the token that the load shows. The bounds are wide: what counts is that they are looked at.
-TOKEN_OPTIONS: tuple[str, ...] = ("--scope", "run")
+# The token that the load shows to the gateway with controls. Its bounds are wide: what counts is that they are looked
+# at.
+_TOKEN_BOUNDS = (
+    *("--scope", "run", "--user", "bench", "--model", "gpt-*", "--provider", "openai"),
+    *("--rate", "1000000000/1h", "--budget", "1000000/1d"),
+)
+# What cannot stand in the settings file.
+_POLICY = (
+    *("policy", "create", "--gateway", "controlled", "--name", "bench", "--actor", "team:{metadata.team}"),
+    *("--condition", 'metadata.team == "search"', "--action", "1000000/daily", "--commit"),
+)
 
 
 class Gateway:
@@ -46,7 +57,8 @@ class Gateway:
 
     Attributes:
         host, port: Of the data port.
-        token: The owner's first one, until `make_token` has made another.
+        token, bounded_token: The owner's first one, without bounds; and one with them.
+        missing: Controls that could not be switched on, and why.
     """
 
     def __init__(self, pid: int, output: str, folder: Path) -> None:
@@ -58,16 +70,21 @@ class Gateway:
         self.pid = pid
         self.host, self.port = address.hostname or "", address.port or 0
         self.control_url = operators[1]
-        self.token = token[1]
+        self.token = self.bounded_token = token[1]
+        self.missing: list[str] = []
         self._folder = folder
         self._connection: Any = None
 
-    async def make_token(self) -> None:
-        """Use a token made by `aigw token create`, with bounds, instead of the first one."""
+    async def set_up(self) -> None:
+        """Make the token with bounds and the policy; a control that cannot be had is told, and listed as missing."""
+        made = await self._command("token", "create", "--name", "bench", *_TOKEN_BOUNDS)
+        self.bounded_token = made.split()[0] if made else self.token
+        await self._command(*_POLICY)
+
+    async def _command(self, *words: str) -> str:
+        """Run `aigw`; what it printed, empty when it failed."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "aigw.cli", "token", "create", "--name", "bench", "--data-dir"),
-            str(self._folder),
-            *TOKEN_OPTIONS,
+            *(sys.executable, "-m", "aigw.cli", "--data-dir", str(self._folder), *words),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
@@ -75,8 +92,9 @@ class Gateway:
         )
         output, trouble = await process.communicate()
         if process.returncode:
-            raise RuntimeError(f"no token: {trouble.decode()}")
-        self.token = output.decode().split()[0]
+            self.missing.append(f"{words[0]}: {trouble.decode().strip().splitlines()[-1]}")
+            return ""
+        return output.decode()
 
     async def metrics(self) -> dict[str, float]:
         """Every number of `/metrics`, by its name and labels, without the suffix `_total`."""
@@ -124,6 +142,22 @@ class Gateway:
             cursor.execute(query, values)
             return cursor.fetchone()
 
+    @contextmanager
+    def database_frozen(self) -> Iterator[None]:
+        """
+        Let PostgreSQL do nothing until the block is left, so that no log is shipped.
+
+        The gateway waits for its answer, without trying again for as long as `[pool] answer_s` says.
+        """
+        frozen = postgres_of(self.pid)
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+
     def close(self) -> None:
         """Leave the database alone, so that it can stop."""
         if self._connection is not None:
@@ -138,11 +172,11 @@ async def gateway(folder: Path, stub_port: int, more: str = "", turns: Path | No
     Args:
         folder: Empty; for its data and its output.
         stub_port: Of the provider.
-        more: Lines put before the settings file's own, such as a `database`.
+        more: Lines put behind the settings file's own, which end with a table.
         turns: Where it writes how long it held the reactor, see `benchmarks.turns`; None: it does not look.
     """
     config = folder / "aigw.toml"
-    config.write_text(more + Template(CONFIG.read_text()).substitute(STUB=stub_port))
+    config.write_text(Template(CONFIG.read_text()).substitute(STUB=stub_port) + more)
     environ = {key: value for key, value in os.environ.items() if not key.startswith("AIGW_")}
     environ |= {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "AIGW_POSTGRES_ELSEWHERE": elsewhere()}
     start = ("-m", "benchmarks.turns", str(turns)) if turns else ("-c", "from twisted.scripts.twistd import run; run()")
@@ -153,10 +187,10 @@ async def gateway(folder: Path, stub_port: int, more: str = "", turns: Path | No
     async with program(*command, log=log, environ=environ, cwd=folder) as process:
         output = await _until_ready(process, log)
         running = Gateway(process.pid, output, folder / "data")
-        await running.make_token()
         # Until the database is there, nothing would be shipped, and its start would count as a run's CPU.
-        while "database" not in more and not (await running.metrics())["aigw_database_available"]:
+        while not (await running.metrics())["aigw_database_available"]:
             await asyncio.sleep(LOOK_S)
+        await running.set_up()
         try:
             yield running
         finally:

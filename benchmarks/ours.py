@@ -19,6 +19,11 @@ def settings_of(gateway_name: str) -> dict[str, str]:
     return {"cf-aig-metadata": METADATA} if gateway_name == CONTROLLED else {}
 
 
+def token_for(gateway: Gateway, gateway_name: str) -> str:
+    """The token that is shown to it: with bounds, where the gateway has controls."""
+    return gateway.bounded_token if gateway_name == CONTROLLED else gateway.token
+
+
 def over_socket(gateway: Gateway, name: str = CONTROLLED, label: str = "aigw, WebSocket", number: str = "") -> Target:
     """
     The universal WebSocket.
@@ -29,7 +34,7 @@ def over_socket(gateway: Gateway, name: str = CONTROLLED, label: str = "aigw, We
         label: In the table.
         number: Stands in the prompt; empty: each request's own, so that no cache knows it.
     """
-    upgrade = {"cf-aig-authorization": f"Bearer {gateway.token}"}
+    upgrade = {"cf-aig-authorization": f"Bearer {token_for(gateway, name)}"}
 
     def plan(stream: bool) -> Plan:
         message = {"type": "universal.create", "request": _step(name, stream, number)}
@@ -41,7 +46,7 @@ def over_socket(gateway: Gateway, name: str = CONTROLLED, label: str = "aigw, We
 
 def over_http(gateway: Gateway, name: str = CONTROLLED) -> Iterator[Target]:
     """The universal address, with one step, and the provider's own."""
-    headers = {"cf-aig-authorization": f"Bearer {gateway.token}", **settings_of(name)}
+    headers = {"cf-aig-authorization": f"Bearer {token_for(gateway, name)}", **settings_of(name)}
     address = (gateway.host, gateway.port)
 
     def plan(stream: bool) -> Plan:

@@ -50,6 +50,11 @@ def usage(pid: int) -> Usage:
     return Usage(cpu_s, postgres_s, rss_bytes, fds, processes)
 
 
+def postgres_of(pid: int) -> list[int]:
+    """The processes of PostgreSQL below a process."""
+    return [each for each, name, _ in _tree(pid) if name == POSTGRES]
+
+
 def _tree(root: int) -> Iterator[tuple[int, str, float]]:
     """Number, name and CPU seconds of each process."""
     table: dict[int, tuple[int, str, float]] = {}

@@ -49,6 +49,7 @@ class Found:
         ratios: By scenario: of each of our fronts to each other target, in CPU for a request.
         added_ms: By target: p50 at one in flight above that of the stub itself.
         missing: Peers that could not be measured, and why.
+        off: Controls that could not be switched on, and why.
         checks: Whether each control has seen each request.
     """
 
@@ -56,6 +57,7 @@ class Found:
     ratios: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     added_ms: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    off: list[str] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -109,6 +111,7 @@ async def run(names: Sequence[str], peers: Sequence[str], rounds: int, seconds: 
             some = [entry for entry in entries if entry.target.name != direct.name or scenario.in_flight == 1]
             readings = await measure(some, scenario.stream, scenario.in_flight, rounds, seconds)
             _keep(found, name, readings, [target.name for target in mine], direct.name)
+        found.off = running.missing
         found.checks = await check(running, shipping.requests, ours.CONTROLLED)
     return found
 

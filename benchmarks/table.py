@@ -17,6 +17,8 @@ def show(found: Found) -> str:
         parts.append("p50 added at 1 in flight, above the stub asked directly\n" + grid(("gateway", "ms"), added))
     if found.missing:
         parts.append("Not measured\n" + "\n".join(f"  {name}: {why}" for name, why in found.missing.items()))
+    if found.off:
+        parts.append("NOT ALL CONTROLS ARE ON\n" + "\n".join(f"  {each}" for each in found.off))
     if found.checks:
         rows = [
             (each["what"], str(each["counted"]), str(each["expected"]), "yes" if each["equal"] else "NO")
