@@ -83,17 +83,23 @@ def budget(limit: float, window: int = 3600, **fields: object) -> SpendRule:
 
 class Desk:
     """
-    Stage 7 with counters in memory.
+    Stage 7.
+
+    Args:
+        counters: In place of its own, in memory.
+        watch: Is told of changes.
+        now_s: What the clock shows at first.
 
     Attributes:
-        clock: Tells the time, `NOW_S` at first.
-        counters: Of the desk, unless others are given.
+        clock: Tells the time.
+        memory: Its own counters.
+        counters: Those that it uses.
         reserve: What is tested.
     """
 
-    def __init__(self, counters: ICounters | None = None, watch: Watch | None = None) -> None:
+    def __init__(self, counters: ICounters | None = None, watch: Watch | None = None, now_s: float = NOW_S) -> None:
         self.clock = Clock()
-        self.clock.advance(NOW_S)
+        self.clock.advance(now_s)
         self.memory = MemoryCounters(self.clock, self.utc_ms)
         self.counters: ICounters = self.memory if counters is None else counters
         self.counts = StageCounts()
