@@ -54,13 +54,14 @@ class Facts:
     What conditions and actors are told of a request.
 
     Args:
-        identity: Verified claims: `user` and `custom`.
+        identity: Verified claims: `user` and `custom`; of a user, an empty text is a missing one.
         metadata: As sent by the caller.
         country: Two letters, or empty.
     """
 
     def __init__(self, identity: Mapping[str, Any], metadata: Mapping[str, Any], country: str) -> None:
-        self._cf: dict[str, Any] = {"user": identity.get("user", {}), "custom": identity.get("custom", {})}
+        user = {claim: value for claim, value in identity.get("user", {}).items() if value != ""}
+        self._cf: dict[str, Any] = {"user": user, "custom": identity.get("custom", {})}
         if country:
             self._cf["country"] = country
         self._metadata = dict(metadata)

@@ -19,7 +19,7 @@ class CompiledPolicy:
 
     Attributes:
         policy: As its owner wrote it.
-        models, providers: Whether the resource takes one of these names; None: it takes every one.
+        models, providers: Whether the resource takes a name in lower case; None: it takes every one.
         condition, actor: See there.
     """
 
@@ -30,7 +30,8 @@ class CompiledPolicy:
     actor: Actor
 
     def covers(self, provider: str, model: str) -> bool:
-        """Whether the resource is what is asked for."""
+        """Whether the resource is what is asked for; vendors who take `GPT-4o` for `gpt-4o` open no way around."""
+        provider, model = provider.lower(), model.lower()
         return (self.providers is None or self.providers(provider)) and (self.models is None or self.models(model))
 
 
@@ -141,8 +142,8 @@ def resource_text(policy: PolicyForm) -> str:
 
 
 def names(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    """One name or many, as many."""
-    return (value,) if isinstance(value, str) else value
+    """One name or many, as many; in lower case."""
+    return tuple(name.lower() for name in ((value,) if isinstance(value, str) else value))
 
 
 def _bucket(actor: str, resource: str, policies: Sequence[Policy]) -> Bucket:

@@ -149,6 +149,4 @@ def read_rulings(account: str, gateway: str, document: Mapping[str, Any]) -> Pol
 
 
 def _overspent(bucket: str, overrun: Overrun, visit: Visit) -> PolicyLimitExceeded:
-    error = PolicyLimitExceeded(bucket, overrun.used / _NANOUSD, overrun.limit / _NANOUSD)
-    error.headers = ((b"retry-after", b"%d" % overrun.retry_after_s),)
-    return error
+    return PolicyLimitExceeded(bucket, overrun.used / _NANOUSD, overrun.limit / _NANOUSD)

@@ -119,6 +119,7 @@ class BoundsTests(SynchronousTestCase):
             "cf.user.id + cf.user.id == 'x'",
             "cf.user.groups.exists(g, cf.user.groups.exists(h, h == g))",
             "cf.user.groups.exists(g, [g].all(h, h == g))",
+            "cf.user.groups.exists(g, [g, g].all(g, true))",
             "cf.user.groups.exists(g, g in cf.user.groups)",
             "[cf.user.groups].exists(g, metadata.n in g)",
             "cf.user.groups.exists //all\n (g, true) || cf.user.groups\n.all(g, true)",

@@ -54,7 +54,8 @@ class RulesTests(SynchronousTestCase):
             ("*", "true", True),
             ("*", "false", False),
             ({"model": "gpt-4o"}, "true", True),
-            ({"model": "GPT-4o"}, "true", False),
+            ({"model": "GPT-4o"}, "true", True),
+            ({"model": "GPT-*", "provider": "OpenAI"}, "true", True),
             ({"model": "gpt-4"}, "true", False),
             ({"model": ["o3", "gpt-*"]}, "true", True),
             ({"model": "gpt-*"}, "false", False),
@@ -82,6 +83,10 @@ class RulesTests(SynchronousTestCase):
         ):
             found = evaluated([policy("p", resource={"model": pattern})], self.facts, model=model)
             self.assertEqual(bool(found.buckets), matches, (pattern, model))
+
+    def test_case(self) -> None:
+        """Nobody gets round a block by writing the model in other letters."""
+        self.check("b", policy("b", action=BLOCK, resource={"model": "gpt-4o"}), policy("a"), model="GPT-4O")
 
     def test_a_block_wins(self) -> None:
         """One matching block is enough, whatever else is allowed."""

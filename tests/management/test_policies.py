@@ -22,6 +22,7 @@ from aigw.management.call import Refused
 from aigw.management.policies import ManagedPolicies
 from aigw.storage.database import Database
 from aigw.storage.document_file import DocumentFile
+from aigw.storage.document_table import VersionConflict
 from aigw.storage.documents import Documents
 from aigw.storage.dsn import read_dsn
 from aigw.testing.documents import MemoryDocuments
@@ -45,10 +46,17 @@ FORM = {
 class SharedDocuments(MemoryDocuments[PolicyRulings]):
     """
     Attributes:
-        faster: What somebody else writes just before the next write.
+        faster: What somebody else writes just before the next write, unseen until somebody compares.
     """
 
     faster: Mapping[str, Any] | None = None
+    _unseen: bool = False
+
+    def find(self, account: str, name: str) -> Stored[PolicyRulings] | None:
+        return None if self._unseen else super().find(account, name)
+
+    async def compare(self) -> None:
+        self._unseen = False
 
     async def put(
         self, account: str, name: str, document: Mapping[str, Any], expected_version: int | None = None
@@ -56,6 +64,9 @@ class SharedDocuments(MemoryDocuments[PolicyRulings]):
         theirs, self.faster = self.faster, None
         if theirs is not None:
             await super().put(account, name, theirs)
+            self._unseen = True
+        if self._unseen:
+            raise VersionConflict("somebody was faster")
         return await super().put(account, name, document, expected_version)
 
 
