@@ -95,6 +95,12 @@ class GatewayUnknown(GatewayError):
     code, status, text = 2001, 400, "Please configure AI Gateway: there is no such gateway here"
 
 
+class GatewaysUnread(GatewayError):
+    """The server has just been started for the first time, and has not heard yet which gateways there are."""
+
+    code, status, retryable, text = 4067, 503, True, "The gateways are still being read; try again"
+
+
 class InvalidProvider(GatewayError):
     """The request names no provider of the table."""
 
@@ -341,7 +347,7 @@ class SessionClosed(ProviderFailed):
     code, status, text = 4029, 502, "The provider closed the session"
 
 
-# Beside others who wait for the same answer ----------------------------------------------------------------------------
+# Beside others who wait for the same answer ---------------------------------------------------------------------------
 
 
 class FellBehind(GatewayError):

@@ -85,6 +85,11 @@ class Gateways:
 
     # What there is --------------------------------------------------------------------------------------------------
 
+    @property
+    def known(self) -> bool:
+        """False until it was read which gateways are stored: others than those that are found here may exist."""
+        return self._documents is None or bool(self._documents.known)
+
     def find(self, account: str, name: str) -> Gateway | None:
         """The gateway of these names, or None."""
         return self._gateways.get((account, name))

@@ -13,7 +13,7 @@ from aigw.controls.callers import Admission, Callers
 from aigw.controls.locks import HeldSettings, in_todays_spelling, is_setting, locks_of
 from aigw.controls.token_text import PREFIX
 from aigw.dispatch.gateways import Gateways
-from aigw.errors import GatewayUnknown, MalformedRequest, Unauthorized
+from aigw.errors import GatewaysUnread, GatewayUnknown, MalformedRequest, Unauthorized
 from aigw.values.gateway import Gateway
 from aigw.wire.address import Address
 from aigw.wire.cors import origin_of
@@ -97,7 +97,7 @@ class Door:
             positions: Lower-case names of the provider's own credential headers: SDKs that have one key only put the
                 gateway's token there.
         Raises:
-            GatewayUnknown, Unauthorized, IdentityNotReady, OriginRefused, MalformedRequest: It may not.
+            GatewayUnknown, GatewaysUnread, Unauthorized, IdentityNotReady, OriginRefused, MalformedRequest: It may not.
         """
         gateway = self.gateway(address.account, address.gateway)
         credential = credentials(_single(request, AUTHORIZATION), offered)
@@ -129,11 +129,17 @@ class Door:
 
         Raises:
             GatewayUnknown: There is none.
+            GatewaysUnread: Nobody knows yet.
         """
-        gateway = self.gateways.find(account, name) or self.gateways.unborn(account, name)
-        if gateway is None:
+        gateway = self.gateways.find(account, name)
+        if gateway is not None:
+            return gateway
+        if not self.gateways.known:
+            raise GatewaysUnread()
+        unborn = self.gateways.unborn(account, name)
+        if unborn is None:
             raise GatewayUnknown()
-        return gateway
+        return unborn
 
     def met(self, gateway: Gateway, caller: Caller) -> None:
         """A caller has been let in to a gateway."""

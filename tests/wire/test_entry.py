@@ -80,6 +80,14 @@ class DefaultTests(EntryCase):
         self.successResultOf(Deferred.fromCoroutine(self.port.gateways.delete("acme", "default")))
         self.assertTrue(self.universal(client, link, {}).origin.collect)
 
+    def test_before_anything_was_read(self) -> None:
+        """A server that has never seen the database asks for patience, and does not say that there is no gateway."""
+        self.port.gateway_documents.known = False
+        self.assert_refused(self.native("local/bot", TOKEN), 503, 4067)
+        self.assert_refused(self.native("acme/default", ACME), 503, 4067)
+        self.assertEqual(self.native("local/default", TOKEN).status, 200)
+        self.assertIsNone(self.port.gateways.find("acme", "default"))
+
 
 class LiveTests(EntryCase):
     """What an owner changes holds for the next request of a socket that is open."""
