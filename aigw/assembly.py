@@ -12,10 +12,11 @@ import os
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
@@ -27,27 +28,37 @@ from twisted.python.failure import Failure
 
 from aigw import __version__
 from aigw.codecs.gateway_document import read_stored
+from aigw.controls.alerts import Alerts
 from aigw.controls.callers import Callers
 from aigw.controls.identity import Identity
 from aigw.controls.master_key import FILE_NAME, ensure_master_key
 from aigw.controls.minted import Minter
+from aigw.controls.policies import Policies
+from aigw.controls.policy_rulings import read_rulings
+from aigw.controls.rebuild import Rebuild
+from aigw.controls.stage_counts import StageCounts
 from aigw.controls.teams import KIND, Teams, read_team
 from aigw.controls.token_file import TokenFile
 from aigw.controls.token_sync import CHANNEL, TokenSync, sync
 from aigw.controls.tokens import Tokens
+from aigw.dispatch.admission import make_controls
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.gateways import Gateways
 from aigw.dispatch.parts import Parts
 from aigw.errors import AigwError, StorageUnavailable
+from aigw.logs.ledger import load_ledger
 from aigw.logs.service import LogService
 from aigw.management.checks import Doctor
 from aigw.management.control_socket import AlreadyRunning, ControlSocket
 from aigw.management.gateway_calls import GatewayCalls
 from aigw.management.internal_api import InternalAPI, Management
 from aigw.management.log_calls import LogCalls
+from aigw.management.policies import ManagedPolicies
+from aigw.management.policy_calls import PolicyCalls
 from aigw.management.spool_calls import SpoolCalls
 from aigw.management.team_calls import TeamCalls
 from aigw.management.token_calls import TokenCalls
+from aigw.operations.control_metrics import ControlMetrics
 from aigw.operations.meter import Meter
 from aigw.operations.metrics import Levels, Metrics
 from aigw.operations.resources import Operations, Readiness
@@ -56,12 +67,14 @@ from aigw.providers.pricing import Prices
 from aigw.providers.table import MODULES, ProviderTable
 from aigw.serving.http import Server
 from aigw.serving.patience import at_most
+from aigw.serving.turn import Turn
 from aigw.serving.websocket import GatewaySocketFactory
 from aigw.serving.wheel import Wheel
 from aigw.settings import Settings
+from aigw.state.stores import State, open_state
 from aigw.storage.database import Database
 from aigw.storage.document_file import DocumentFile
-from aigw.storage.documents import Documents
+from aigw.storage.documents import Documents, Read
 from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.late import LateDatabase
@@ -69,12 +82,13 @@ from aigw.storage.partitions import ensure_partitions
 from aigw.upstream.outbound import Outbound
 from aigw.upstream.upstream import Upstream
 from aigw.values.ids import LogIds
-from aigw.values.team import Team
 from aigw.values.token import SCOPES
 from aigw.wire.data_port import DataPort
 from aigw.wire.entry import Door
 from aigw.wire.http_routes import HttpRoutes
 from aigw.wire.minting import Minting
+
+T = TypeVar("T")
 
 # How long the first start waits to hear whether the database knows any token.
 FIRST_TOKEN_S = 3.0
@@ -129,12 +143,18 @@ class Node:
         reactor, settings = self._reactor, self._settings
         self._prepare_folder()
         wheel = Wheel(reactor)
-        logs = self._logs = LogService(reactor, settings.data_path() / "spool", settings.spool, settings.shipper)
+        turn = Turn(reactor)
+        logs = self._logs = LogService(
+            reactor, settings.data_path() / "spool", settings.spool, settings.shipper, turn=turn
+        )
         # The logs are closed before the database: closing them ships what is left.
         database = self._open_database()
         logs.open()
         self._undo.append(logs.close)
         logs.ship_to(database, ensure_partitions)
+        state = open_state(settings.state, reactor, database, utc_ms)
+        state.start()
+        self._undo.append(state.stop)
         tokens = self._open_tokens(database)
         upstream = Upstream(reactor, wheel, settings.upstream, time.time, settings.realtime)
         self._undo.append(upstream.close)
@@ -145,21 +165,29 @@ class Node:
         prices = Prices(lambda slug: providers.lookup(slug).prices, lambda: datetime.now(UTC))
         deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
         meter = Meter([*MODULES, *settings.providers])
+        gateways = self._open_gateways(database)
+        policies = self._open_documents("policies", database, read_rulings)
+        alerts = Alerts(state.counters, outbound, reactor)
+        self._undo.append(partial(_call, alerts.stop))
+        counts = StageCounts()
+        controls = make_controls(
+            *(state.counters, state.cache, utc_ms, gateways.version, settings.estimates),
+            *(Policies(policies, counts), counts, alerts),
+        )
+        self._rebuild_budgets(state, logs, database)
         parts = Parts(
-            *(upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange, wheel.schedule),
-            upstream.realtime,
+            *(upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange, controls),
+            *(wheel.schedule, partial(reactor.callLater, 0), upstream.realtime),
         )
         dispatcher = Dispatcher(parts, providers, LogIds(utc_ms))
-        gateways = self._open_gateways(database)
-        sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket)
-        team_documents = self._open_teams(database)
+        sockets = GatewaySocketFactory(reactor, reactor, wheel, settings.websocket, turn)
+        team_documents = self._open_documents(KIND, database, read_team)
         teams = Teams(team_documents)
-        team_documents.start()
         minter = Minter((settings.data_path() / FILE_NAME).read_bytes(), tokens, utc_ms)
         identity = Identity(settings.identity, outbound, reactor)
         identity.start()
         self._undo.append(partial(_call, identity.stop))
-        door = Door(gateways, Callers(tokens, teams, minter, identity), utc_ms)
+        door = Door(gateways, Callers(tokens, teams, minter, identity), utc_ms, settings.front.country_header)
         routes = HttpRoutes(
             *(door, dispatcher, providers, wheel, settings.front, settings.websocket.steps),
             settings.exchange.log_body_bytes,
@@ -178,6 +206,14 @@ class Node:
                 lambda: self.addresses,
                 *(database, logs.sink, logs.stats, logs.backlog_bytes, utc_ms, gateways),
             ),
+            policies=PolicyCalls(
+                ManagedPolicies(
+                    policies,
+                    lambda account, name: gateways.find(account, name) is not None,
+                    lambda: int(time.time()),
+                    lambda: str(uuid.uuid4()),
+                )
+            ),
             gateways=GatewayCalls(gateways),
             teams=TeamCalls(team_documents, tokens, utc_ms),
         )
@@ -188,7 +224,8 @@ class Node:
         self._undo.append(control.stop)
 
         data = Server(port.resource(), reactor, wheel, settings.http, port.admit, port.refuse)
-        readiness = Readiness(lambda: dispatcher.draining, logs.sink)
+        control_metrics = ControlMetrics(controls, state.counters, state.cache, alerts)
+        readiness = Readiness(lambda: dispatcher.draining, logs.sink, control_metrics.unavailable)
         levels = Levels(
             lambda: sockets.open_sockets,
             lambda: len(data.channels),
@@ -196,7 +233,7 @@ class Node:
             lambda: not readiness.reasons(),
             logs.backlog_bytes,
         )
-        operations = Operations(readiness, Metrics(meter, logs.stats, levels, __version__))
+        operations = Operations(readiness, Metrics(meter, logs.stats, levels, __version__, control_metrics))
         operators = await self._listen(settings.control, Server(operations, reactor, wheel, settings.http), "http")
         self._undo.append(lambda: self._finish_exchanges(dispatcher, port, data))
         applications = await self._listen(settings.listen, data, "ws", self._data_ports)
@@ -260,17 +297,22 @@ class Node:
         return tokens
 
     def _open_gateways(self, database: LateDatabase) -> Gateways:
-        file = DocumentFile(self._settings.data_path() / "gateways.json", deferToThread)
-        documents = Documents("gateway", database, file, read_stored, self._reactor)
+        return Gateways(self._settings.gateway, self._open_documents("gateway", database, read_stored))
+
+    def _open_documents(self, kind: str, database: LateDatabase, read: Read[T]) -> Documents[T]:
+        file = DocumentFile(self._settings.data_path() / f"{kind}.json", deferToThread)
+        documents = Documents(kind, database, file, read, self._reactor)
         documents.start()
         self._undo.append(partial(_call, documents.stop))
-        return Gateways(self._settings.gateway, documents)
-
-    def _open_teams(self, database: LateDatabase) -> Documents[Team]:
-        file = DocumentFile(self._settings.data_path() / "teams.json", deferToThread)
-        documents = Documents(KIND, database, file, read_team, self._reactor)
-        self._undo.append(partial(_call, documents.stop))
         return documents
+
+    def _rebuild_budgets(self, state: State, logs: LogService, database: LateDatabase) -> None:
+        """Where counters forget what was spent before this process began, read it back from the ledger."""
+        if state.to_rebuild is not None:
+            load = partial(load_ledger, database, logs.spool_id)
+            rebuild = Rebuild(state.to_rebuild, logs.older_spools_shipped, load, self._reactor)
+            rebuild.start()
+            self._undo.append(partial(_call, rebuild.stop))
 
     async def _listen(
         self, endpoints: tuple[str, ...], server: Server, scheme: str, ports: list[IListeningPort] | None = None

@@ -221,7 +221,18 @@ class ILogSink(Interface):
             safe: Called once, in a later turn, when the record is as durable as the settings ask.
         """
 
-    accepting = Attribute("False while `begin` would raise SpoolFull.")
+    def alone(record: End, safe: Callable[[], None]) -> None:
+        """
+        Write the record of an exchange that asked no provider, and so has no `Begin`: refused, or out of the cache.
+
+        Args:
+            record: See there.
+            safe: As for `end`.
+        Raises:
+            SpoolFull: As `begin`.
+        """
+
+    accepting = Attribute("False while `begin` and `alone` would raise SpoolFull.")
 
 
 class IDatabase(Interface):

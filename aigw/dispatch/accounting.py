@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 import msgspec
 
+from aigw.controls.hold import NOTHING_HELD, Hold
+from aigw.dispatch.answer import AnswerHead
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan
 from aigw.dispatch.reading import Reading
 from aigw.dispatch.upload import Upload
-from aigw.errors import GatewayError
+from aigw.errors import ClientGone, GatewayError
+from aigw.values.cached import CachedAnswer
+from aigw.values.counting import Charged
 from aigw.values.record import TEXT_CHARS, Attempt, End, Origin, Target
 from aigw.values.usage import Usage
 
@@ -16,6 +23,42 @@ from aigw.values.usage import Usage
 ATTEMPTS_KEPT = 16
 
 NO_TARGET = Target("none")
+
+
+@attrs.define
+class Taken:
+    """
+    What the controls did for an exchange.
+
+    Attributes:
+        hold: What was taken from its limits, by its present step and those before.
+        answer: From the cache, when that was given.
+        shared: Whether the answer came from a call that another exchange pays for.
+        cached: Whether no call was made for this exchange.
+        asked: Whether any provider was asked.
+        notes: For the log.
+    """
+
+    hold: Hold = NOTHING_HELD
+    answer: CachedAnswer | None = None
+    shared: bool = False
+    cached: bool = False
+    asked: bool = False
+    notes: dict[str, Any] = attrs.field(factory=dict)
+
+    def settle(self, usage: Usage | None, cost_nanousd: int | None, failed: bool) -> tuple[Charged, ...]:
+        """
+        Bring what was taken to what was used.
+
+        Args:
+            usage, cost_nanousd: Of the answer; None when unknown.
+            failed: Whether the provider gave none, or an error.
+        Returns:
+            What it cost each budget.
+        """
+        if not self.asked:
+            self.hold.release()
+        return self.hold.settle(usage, cost_nanousd, failed)
 
 
 class Account:
@@ -98,7 +141,14 @@ class Account:
 
     # What is written of it ------------------------------------------------------------------------------------------
 
-    def record(self, plan: Plan | None, reading: Reading | None, error: GatewayError | None, target: Target) -> End:
+    def record(
+        self,
+        plan: Plan | None,
+        reading: Reading | None,
+        error: GatewayError | None,
+        target: Target,
+        taken: Taken,
+    ) -> End:
         """
         The record of the exchange, which ends now.
 
@@ -107,9 +157,18 @@ class Account:
             reading: Of its answer; None when nobody was asked.
             error: None when the answer is complete.
             target: What the log says of the step.
+            taken: What the controls did.
         """
         head = reading.head if reading is not None else None
-        usage, cost, response_model = self._usage(plan, reading)
+        answer = taken.answer
+        cost: int | None
+        if answer is not None:
+            # Asked for once, paid for once.
+            usage, cost, response_model = answer.usage, 0, answer.model
+        else:
+            usage, cost, response_model = self._usage(plan, reading)
+            if taken.shared:
+                cost = 0
         keep = self.origin.collect_payload
         request, request_bytes, request_cut = self._request_body(plan)
         if plan is not None and request_bytes != target.request_bytes:
@@ -135,6 +194,10 @@ class Account:
             response_body=reading.kept_body if keep and reading and head else None,
             request_cut=keep and request_cut,
             response_cut=keep and reading is not None and reading.kept_in_part,
+            cached=answer is not None or taken.cached,
+            custom_cost=cost is not None and plan is not None and plan.custom_cost,
+            charged=taken.settle(usage, cost, _unanswered(head, error)),
+            controls=taken.notes,
         )
 
     def _request_body(self, plan: Plan | None) -> tuple[bytes, int, bool]:
@@ -161,11 +224,12 @@ class Account:
             usage = reader.estimate(self._request_body(plan)[0])
         if usage is None:
             return None, None, reader.model
-        price = self._parts.price
-        cost = price(plan.provider.slug, reader.model, usage) if reader.model else None
-        if cost is None and plan.target.model:
-            cost = price(plan.provider.slug, plan.target.model, usage)
-        return usage, cost, reader.model
+        return usage, plan.cost_nanousd(usage, reader.model), reader.model
+
+
+def _unanswered(head: AnswerHead | None, error: GatewayError | None) -> bool:
+    """Whether there is nothing to pay for; a client that left tells nothing of what its provider did."""
+    return head.status >= 400 if head is not None else not isinstance(error, ClientGone)
 
 
 def _told_status(reading: Reading | None, error: GatewayError | None) -> int:

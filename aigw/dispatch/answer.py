@@ -18,7 +18,8 @@ class AnswerHead:
         content_type: Of the provider's answer, empty when it named none.
         headers: The provider's, names in lower case.
         streaming: Whether the answer is an event stream.
-        cache_status: `HIT` or `MISS`.
+        cache_status: `HIT`, `MISS`, `SEMANTIC` or `STALE`.
+        own: Headers of the gateway itself beside those that every answer has, such as `cf-aig-locked`.
     """
 
     log_id: str
@@ -28,6 +29,7 @@ class AnswerHead:
     headers: Headers
     streaming: bool
     cache_status: str = "MISS"
+    own: Headers = ()
 
 
 @attrs.frozen
@@ -43,6 +45,7 @@ class Outcome:
         body: The whole answer, for a reply that wants it whole, else empty.
         tail: Bytes of a stream from its end mark on, for a reply that holds the end back.
         whole: Whether the provider's answer came to its end; a stream may have ended by saying that it failed.
+        own: As in the head, for an answer that is the gateway's own error.
     """
 
     log_id: str
@@ -52,3 +55,4 @@ class Outcome:
     body: bytes = b""
     tail: bytes = b""
     whole: bool = False
+    own: Headers = ()

@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred
 from aigw.dispatch.exchange import Exchange
 from aigw.dispatch.opening import Opening
 from aigw.dispatch.parts import Parts
-from aigw.dispatch.plan import Plan, ProviderLookup, plan_step
+from aigw.dispatch.plan import Around, Plan, ProviderLookup, plan_step
 from aigw.dispatch.session import SessionClient, SessionExchange, plan_session
-from aigw.dispatch.settings import check_settings, collect, metadata
+from aigw.dispatch.settings import ReadMetadata, check_settings, collect, read_metadata
 from aigw.errors import Drained, Draining, GatewayError, NotFound
 from aigw.interfaces import IReply
 from aigw.providers.paths import GATEWAY_TOKEN
-from aigw.values.ids import LogIds
+from aigw.values.ids import LogIds, id_ms
 from aigw.values.record import TEXT_CHARS, Origin, Target
 
 
@@ -55,17 +55,21 @@ class Dispatcher:
         """
         plans: tuple[Plan, ...] = ()
         refusal = opening.refusal or (Draining() if self.draining else None)
+        told = read_metadata(opening.settings)
+        origin = self._origin(opening, told)
         if refusal is None:
             try:
                 for step in opening.steps:
                     check_settings(step.settings)
+                around = self._around(opening, told, origin)
                 plans = tuple(
-                    plan_step(index, step, self._providers, self._clocks, opening.gateway)
+                    plan_step(index, step, self._providers, self._clocks, around)
                     for index, step in enumerate(opening.steps)
                 )
             except GatewayError as error:
                 refusal = error
-        exchange = Exchange(self._parts, self._origin(opening), plans, reply, self._forget)
+        self._count(opening, told)
+        exchange = Exchange(self._parts, origin, plans, reply, self._forget)
         self._running.add(exchange)
         if refusal is None:
             exchange.start()
@@ -86,14 +90,19 @@ class Dispatcher:
         refusal = opening.refusal or (Draining() if self.draining else None)
         if self._parts.realtime is None:
             refusal = NotFound("there are no realtime sockets here")
+        told = read_metadata(opening.settings)
+        origin = self._origin(opening, told)
         if refusal is None:
             try:
                 (step,) = opening.steps
                 check_settings(step.settings)
-                plan = plan_session(step, offered, self._providers, self._session_clocks, opening.gateway)
+                plan = plan_session(
+                    step, offered, self._providers, self._session_clocks, self._around(opening, told, origin)
+                )
             except GatewayError as error:
                 refusal = error
-        session = SessionExchange(self._parts, self._origin(opening), plan, client, self._forget)
+        self._count(opening, told)
+        session = SessionExchange(self._parts, origin, plan, client, self._forget)
         self._running.add(session)
         if refusal is None:
             session.start()
@@ -101,7 +110,20 @@ class Dispatcher:
             session.refuse(refusal, _target(opening))
         return session
 
-    def _origin(self, opening: Opening) -> Origin:
+    def _count(self, opening: Opening, told: ReadMetadata) -> None:
+        """Stages 1 and 2 did their work before this."""
+        counts = self._parts.controls.counts
+        counts["authenticate"] += opening.caller.authenticated
+        counts["settings"] += bool(opening.settings)
+        counts["metadata"] += bool(told.text)
+
+    def _around(self, opening: Opening, told: ReadMetadata, origin: Origin) -> Around:
+        return Around(
+            *(opening.gateway, opening.caller, told.values, told.text),
+            *(id_ms(origin.id), opening.country, self._parts.price),
+        )
+
+    def _origin(self, opening: Opening, told: ReadMetadata) -> Origin:
         kept = collect(opening.gateway, opening.settings)
         return Origin(
             id=self._ids.next(),
@@ -114,7 +136,7 @@ class Dispatcher:
             user=opening.caller.user,
             user_agent=opening.user_agent[:TEXT_CHARS],
             authenticated=opening.caller.authenticated,
-            metadata=metadata(opening.settings),
+            metadata=told.text,
             collect=kept.row,
             collect_payload=kept.payload,
         )

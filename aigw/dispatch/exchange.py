@@ -7,19 +7,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import attrs
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aigw.dispatch.accounting import NO_TARGET, Account
+from aigw.controls.cache import CachePlan, Found
+from aigw.dispatch.accounting import NO_TARGET, Account, Taken
+from aigw.dispatch.admission import Admitted
 from aigw.dispatch.answer import Outcome
+from aigw.dispatch.flight import Seat
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan
 from aigw.dispatch.prepared import send_prepared
 from aigw.dispatch.reading import Reading
+from aigw.dispatch.replay import Replay, StoredReader
 from aigw.dispatch.retry import may_retry_error, may_retry_status, retry_delay_ms
 from aigw.errors import GatewayError, InternalError, SpoolFull
 from aigw.interfaces import IReply, IUpstreamCall, IUpstreamReceiver
 from aigw.serving.wheel import Timer
+from aigw.values.cached import CachedAnswer
 from aigw.values.ids import id_text
 from aigw.values.record import Begin, End, Origin, Target
 from aigw.values.step import Headers
@@ -28,7 +35,7 @@ from aigw.values.step import Headers
 class State(enum.Enum):
     """Where an exchange is."""
 
-    OPENING = "its BEGIN is being made safe"
+    OPENING = "the controls are asked, or its BEGIN is being made safe"
     ASKING = "a provider was asked; nothing of its answer has reached the client"
     ANSWERING = "the answer's head has reached the client"
     ENDING = "its END is being made safe"
@@ -58,9 +65,20 @@ class Exchange:
         self._reply = reply
         self._over = over
         self._account = Account(parts, origin)
+        self._taken = Taken()
+        # Of a step whose controls wait for a store.
+        self._admitting: Deferred[Admitted] | None = None
+        self._cache_plan: CachePlan | None = None
+        self._stale: Found | None = None
         self._call: IUpstreamCall | None = None
+        # The same, where others may share it; and the one that was left last, which knows who pays.
+        self._seat: Seat | None = None
+        self._shared: Seat | None = None
         # Of the present attempt, or of the last one while the next is waited for.
         self._reading: Reading | None = None
+        self._cache_status = "MISS"
+        self._begun = False
+        self._attempting = False
         self._paused = False
         self._step = 0
         self._attempt = 1
@@ -71,41 +89,96 @@ class Exchange:
     # How it starts --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make the BEGIN safe, then ask the first provider."""
+        """Ask the controls of the first step."""
         self._parts.meter.opened()
-        try:
-            self._parts.sink.begin(Begin(self._account.origin, self._plans[0].target), self._begun)
-        except SpoolFull as error:
-            self._end_unlogged(error)
+        self._enter(0)
 
     def refuse(self, error: GatewayError, target: Target) -> None:
         """End the exchange before any provider is asked; it is logged all the same."""
         self._parts.meter.opened()
-        try:
-            self._parts.sink.begin(Begin(self._account.origin, target), _nothing)
-        except SpoolFull as full:
-            self._end_unlogged(full)
-            return
         self._end(error, target)
 
-    def _begun(self) -> None:
-        # The client may have left while the BEGIN was being written.
+    def _enter(self, step: int) -> None:
+        """Stages 5 to 7 of a step."""
+        self._step = step
+        self._attempt = 1
+        try:
+            admitted = self._parts.controls.admit(self._plans[step].visit, self._taken.hold)
+        except GatewayError as error:
+            self._refused(error)
+        except Exception:
+            self._log.failure("the controls of {log_id} failed", log_id=self.log_id)
+            self._refused(InternalError())
+        else:
+            if isinstance(admitted, Deferred):
+                self._admitting = admitted
+                admitted.addCallbacks(self._admitted, self._not_admitted).addErrback(self._defect)
+            else:
+                self._admitted(admitted)
+
+    def _not_admitted(self, failure: Failure) -> None:
+        if self._admitting is None:
+            # The client has left, and the wait was cancelled.
+            failure.trap(CancelledError, GatewayError)
+            return
+        self._admitting = None
+        error = failure.value
+        if not isinstance(error, GatewayError):
+            self._log.failure("the controls of {log_id} failed", failure=failure, log_id=self.log_id)
+            error = InternalError()
+        self._refused(error)
+
+    def _defect(self, failure: Failure) -> None:
+        self._log.failure("{log_id} failed behind its controls", failure=failure, log_id=self.log_id)
+        self.abandon(InternalError())
+
+    def _refused(self, error: GatewayError) -> None:
+        """A step that its owner does not allow is passed over, as one whose provider fails."""
+        if self._has_next_step:
+            self._enter(self._step + 1)
+        else:
+            self._end(error)
+
+    def _admitted(self, admitted: Admitted) -> None:
+        self._admitting = None
+        self._taken.hold = admitted.hold
+        self._cache_plan = admitted.plan
+        found = admitted.found
+        if found is not None and found.stale:
+            self._stale, found = found, None
+        if found is not None:
+            self._give(found.answer, "HIT")
+        elif self._begun:
+            self._ask(1)
+        else:
+            self._begin(self._begin_asking)
+
+    def _begin(self, then: Callable[[], None]) -> None:
+        """Make the BEGIN safe, then go on, unless the client has left meanwhile."""
+        charged = self._taken.hold.charged
+        try:
+            self._parts.sink.begin(Begin(self._account.origin, self._plans[self._step].target, charged), then)
+        except SpoolFull as error:
+            self._end_unlogged(error)
+        else:
+            self._begun = True
+
+    def _begin_asking(self) -> None:
         if self.state is State.OPENING:
             self.state = State.ASKING
-            self._ask(0)
+            self._ask(1)
 
-    def _ask(self, step: int, attempt: int = 1) -> None:
-        self._step = step
+    # Asking a provider ----------------------------------------------------------------------------------------------
+
+    def _ask(self, attempt: int) -> None:
         self._attempt = attempt
         self._retry = None
-        plan = self._plans[step]
-        self._account.asked(step)
+        plan = self._plans[self._step]
+        self._account.asked(self._step)
+        self._attempting = True
         self._reading = Reading(plan.reader, self._reply, self._parts.settings)
         try:
-            request = plan.request
-            if 1 < attempt == plan.retry.max_attempts and not self._has_next_step:
-                request = attrs.evolve(request, clocks=plan.patience)
-            self._call = call = send_prepared(self._parts.upstream, request, plan.credentials, self)
+            self._call = call = self._send(plan)
         except GatewayError as error:
             self.failed(error)
             return
@@ -114,8 +187,23 @@ class Exchange:
             self._log.failure("the request of {log_id} could not be sent", log_id=self.log_id)
             self.failed(InternalError())
             return
+        self._taken.asked = self._taken.asked or self._attempting
         if self._paused:
             call.pause()
+        if self._seat is not None:
+            self._seat.begin()
+
+    def _send(self, plan: Plan) -> IUpstreamCall:
+        request = plan.request
+        if 1 < self._attempt == plan.retry.max_attempts and not self._has_next_step:
+            request = attrs.evolve(request, clocks=plan.patience)
+        start = partial(send_prepared, self._parts.upstream, request, plan.credentials)
+        if self._cache_plan is None:
+            return start(self)
+        self._seat = seat = self._parts.controls.flights.board(self._cache_plan, start, self)
+        # Who sits down beside another makes no call.
+        self._attempting = not seat.guest
+        return seat
 
     def _ask_again(self, headers: Headers = ()) -> bool:
         """Make the same attempt once more, after a while; False when it was the last."""
@@ -125,8 +213,58 @@ class Exchange:
         delay_ms = retry_delay_ms(policy, self._attempt, headers)
         if delay_ms is None:
             return False
-        self._retry = self._parts.later(delay_ms / 1000, partial(self._ask, self._step, self._attempt + 1))
+        self._retry = self._parts.later(delay_ms / 1000, partial(self._ask, self._attempt + 1))
         return True
+
+    # Giving a cached answer -----------------------------------------------------------------------------------------
+
+    def _give(self, answer: CachedAnswer, status: str) -> None:
+        """Give an answer from the cache instead of asking."""
+        self._taken.answer = answer
+        self._cache_status = status
+        if status != "HIT":
+            self._taken.notes["cache"] = status
+        reader = StoredReader(answer)
+        self._reading = Reading(reader, self._reply, self._parts.settings)
+        if not answer.streams:
+            self._give_whole(answer, self._reading)
+        elif self._begun:
+            self._replay(answer, reader)
+        else:
+            # The client sees it before its END, so that a row must be certain.
+            self._begin(partial(self._begin_replay, answer, reader))
+
+    def _give_whole(self, answer: CachedAnswer, reading: Reading) -> None:
+        try:
+            head = reading.begin(
+                self.log_id, self._step, answer.status, answer.headers, self._cache_status, self._own()
+            )
+            if not reading.held_back:
+                self.state = State.ANSWERING
+                self._reply.head(head)
+            reading.take(answer.body)
+        except GatewayError as error:
+            self._end(error)
+        else:
+            self._end(None)
+
+    def _begin_replay(self, answer: CachedAnswer, reader: StoredReader) -> None:
+        if self.state is State.OPENING:
+            self._replay(answer, reader)
+
+    def _replay(self, answer: CachedAnswer, reader: StoredReader) -> None:
+        self.state = State.ASKING
+        at_once = self._plans[self._step].visit.gateway.cache_replay == "at_once"
+        self._call = replay = Replay(answer, self, reader, at_once, self._parts.soon)
+        if self._paused:
+            replay.pause()
+        replay.begin()
+
+    def _own(self) -> Headers:
+        """The headers of the gateway itself that this answer has beside the usual ones."""
+        own = self._taken.hold.headers
+        locked = self._plans[self._step].locked if self._plans else ()
+        return (*own, (b"cf-aig-locked", ",".join(locked).encode())) if locked else own
 
     # What the client's side does ------------------------------------------------------------------------------------
 
@@ -146,12 +284,13 @@ class Exchange:
         """End the exchange now: the client has left, or the server stops. Harmless when it is ending anyway."""
         if self.state in (State.ENDING, State.OVER):
             return
-        waiting = self.state is State.OPENING or self._retry is not None
         if self._retry is not None:
             self._retry.cancel()
+        admitting, self._admitting = self._admitting, None
+        if admitting is not None:
+            admitting.cancel()
         self._stop_call()
-        if not waiting:
-            self._leave(error.code)
+        self._leave(error.code)
         self._end(error)
 
     # What the provider's side does ----------------------------------------------------------------------------------
@@ -168,7 +307,7 @@ class Exchange:
         reading = self._reading
         assert reading is not None  # noqa: S101  # narrows the type: somebody was asked
         try:
-            head = reading.begin(self.log_id, self._step, status, headers)
+            head = reading.begin(self.log_id, self._step, status, headers, self._answer_status(), self._own())
         except GatewayError as error:
             self._break(error)
             return
@@ -177,16 +316,31 @@ class Exchange:
             self.state = State.ANSWERING
             self._reply.head(head)
 
+    def _answer_status(self) -> str:
+        """`HIT` also for who shares a call that another exchange has made."""
+        return "HIT" if self._seat is not None and self._seat.guest else self._cache_status
+
     def _try_on(self, status: int, headers: Headers) -> bool:
-        """Leave an answer that is no success for another attempt or the next step; False when there is neither."""
+        """Leave an answer that is no success for another attempt, the next step, or a stale answer."""
         again = may_retry_status(status) and self._ask_again(headers)
-        if not again and not self._has_next_step:
+        if not again and not self._has_next_step and not (self._stale is not None and may_retry_status(status)):
             return False
         self._stop_call()
         self._leave(0)
         if not again:
-            self._ask(self._step + 1)
+            self._go_on(None)
         return True
+
+    def _go_on(self, error: GatewayError | None) -> None:
+        """The present step has failed: try the next one, else give what the cache still has."""
+        stale = self._stale
+        if self._has_next_step:
+            self._enter(self._step + 1)
+        elif stale is not None:
+            self._stale = None
+            self._give(stale.answer, "STALE")
+        else:
+            self._end(error)
 
     def data(self, chunk: bytes) -> None:
         """More of the answer."""
@@ -208,20 +362,21 @@ class Exchange:
             self._log.failure("the end of {log_id} could not be read", log_id=self.log_id)
             self.failed(InternalError())
             return
-        self._call = None
+        seat = self._leave_call()
+        if seat is not None:
+            reader = self._plans[self._step].reader
+            seat.vouch(reader.model, reader.usage, self.log_id)
         self._leave(0)
         self._end(None)
 
     def failed(self, error: GatewayError) -> None:
         """There is no answer, or no more of it: try the next step while nothing has reached the client."""
-        self._call = None
+        self._leave_call()
         self._leave(error.code)
-        if self.state is State.ASKING and may_retry_error(error) and self._ask_again():
-            return
-        if self.state is State.ASKING and self._has_next_step:
-            self._ask(self._step + 1)
-        else:
+        if self.state is not State.ASKING:
             self._end(error)
+        elif not (may_retry_error(error) and self._ask_again()):
+            self._go_on(error)
 
     def _break(self, error: GatewayError) -> None:
         """Leave a provider whose answer cannot be used."""
@@ -233,38 +388,61 @@ class Exchange:
         return self._step + 1 < len(self._plans)
 
     def _stop_call(self) -> None:
-        call, self._call = self._call, None
+        call = self._call
+        self._leave_call()
         if call is not None:
             call.stop()
 
+    def _leave_call(self) -> Seat | None:
+        """The present call is over; its seat, when it could be shared."""
+        self._call = None
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            self._shared = seat
+        return seat
+
     def _leave(self, error_code: int) -> None:
-        """The present attempt is over."""
-        self._account.left(self._plans[self._step], error_code)
+        """The attempt under way is over, if there is one."""
+        if self._attempting:
+            self._attempting = False
+            self._account.left(self._plans[self._step], error_code)
 
     # How it ends ----------------------------------------------------------------------------------------------------
 
     def _end(self, error: GatewayError | None, target: Target | None = None) -> None:
-        self.state = State.ENDING
         plan = self._plans[self._step] if self._plans else None
         target = target or (plan.target if plan else NO_TARGET)
+        self.state = State.ENDING
+        if self._shared is not None:
+            self._taken.shared = not self._shared.owns
+            self._taken.cached = self._taken.shared and self._shared.guest
         reading = self._reading
         try:
-            record = self._account.record(plan, reading, error, target)
+            record = self._account.record(plan, reading, error, target, self._taken)
         except Exception:
             # A defect here must not cost the client its ending, nor the log its row.
             self._log.failure("the record of {log_id} could not be completed", log_id=self.log_id)
             error = error or InternalError()
             record = End(self._account.origin, target, status=500, error_code=error.code)
         self._parts.meter.ended(record)
-        outcome = Outcome(self.log_id, self._step, error, None)
+        own = self._own() if error is not None else ()
+        outcome = Outcome(self.log_id, self._step, error, None, own=own)
         if reading is not None:
-            outcome = Outcome(self.log_id, self._step, error, reading.head, reading.body, reading.tail(), reading.whole)
+            body = reading.body
+            outcome = Outcome(self.log_id, self._step, error, reading.head, body, reading.tail(), reading.whole, own)
         # While the record is being made safe, what nobody gets takes no room.
         self._reading = None
-        self._parts.sink.end(record, lambda: self._finish(outcome))
+        if self._begun:
+            self._parts.sink.end(record, partial(self._finish, outcome))
+            return
+        try:
+            self._parts.sink.alone(record, partial(self._finish, outcome))
+        except SpoolFull as full:
+            self._finish(Outcome(self.log_id, 0, full, None))
 
     def _end_unlogged(self, error: SpoolFull) -> None:
         """There is no room for a log, so nothing was done; the client is told in a later turn's place, at once."""
+        self._taken.settle(None, 0, True)
         self._parts.meter.ended(End(self._account.origin, NO_TARGET, status=error.status, error_code=error.code))
         self._finish(Outcome(self.log_id, 0, error, None))
 
@@ -276,7 +454,3 @@ class Exchange:
             # The others whose records were flushed with this one still wait for their last messages.
             self._log.failure("the last message of {log_id} could not be sent", log_id=self.log_id)
         self._over(self)
-
-
-def _nothing() -> None:
-    """Wait for nothing: the END follows in the same turn."""

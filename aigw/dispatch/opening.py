@@ -23,6 +23,7 @@ class Opening:
         event_id: The client's correlation id, empty when it gave none.
         steps: What to try, in order; empty when `refusal` is set before any could be read.
         settings: The request's `cf-aig-*` headers, names in lower case.
+        country: Two letters, as a proxy in front tells; empty when unknown.
         refusal: Why the request cannot be served, found by the wire; it is logged all the same.
     """
 
@@ -33,4 +34,5 @@ class Opening:
     event_id: str
     steps: tuple[Step, ...]
     settings: dict[bytes, bytes] = attrs.field(factory=dict)
+    country: str = ""
     refusal: GatewayError | None = None

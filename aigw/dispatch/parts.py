@@ -7,11 +7,11 @@ from typing import Protocol
 
 import attrs
 
+from aigw.dispatch.admission import Controls
 from aigw.dispatch.settings import DispatchSettings
-from aigw.errors import GatewayError
 from aigw.interfaces import ILogSink, IRealtimeUpstream, IUpstream
 from aigw.serving.wheel import Timer
-from aigw.values.record import End, Origin
+from aigw.values.record import End
 from aigw.values.usage import Usage
 
 
@@ -35,9 +35,10 @@ class Parts:
         monotonic: Seconds, for durations.
         meter: Counts.
         settings: Bounds.
+        controls: What a step passes before a provider is asked.
         later: Calls back after seconds; what it returns has `cancel()`.
+        soon: Calls back in the next turn of the reactor.
         realtime: Opens WebSockets to providers; None where there are none.
-        turn_ended: Judges a realtime session after each of its turns; an error ends it.
     """
 
     upstream: IUpstream
@@ -46,6 +47,7 @@ class Parts:
     monotonic: Callable[[], float]
     meter: Meter
     settings: DispatchSettings
+    controls: Controls
     later: Callable[[float, Callable[[], None]], Timer]
+    soon: Callable[[Callable[[], None]], object]
     realtime: IRealtimeUpstream | None = None
-    turn_ended: Callable[[Origin, Usage | None], GatewayError | None] = lambda _origin, _usage: None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
 
 from aigw.codecs.sse import Event
+from aigw.controls.authentication import Caller
+from aigw.controls.visit import Metadata, Price, Visit
+from aigw.dispatch.custom_cost import CustomCost, custom_cost
 from aigw.dispatch.retry import RetryPolicy, retry_policy
 from aigw.dispatch.settings import step_clocks
 from aigw.errors import InvalidField
 from aigw.interfaces import ICredentials
 from aigw.values.gateway import Gateway
 from aigw.values.record import TEXT_CHARS, Target
-from aigw.values.step import Clocks, Headers, Step, UpstreamRequest
+from aigw.values.step import Ask, Clocks, Headers, Step, UpstreamRequest
 from aigw.values.usage import Usage
 
 
@@ -62,6 +67,9 @@ class Plan:
         credentials: What must be made before each attempt, None when the request has all it needs.
         retry: How often it is tried.
         patience: The owner's clocks, for the last of several attempts: it waits, whatever the caller's timeout.
+        visit: The step as the controls see it.
+        locked: Names of the headers that were ignored because the owner has locked them.
+        custom_cost: Whether the request brought its own price.
     """
 
     provider: Any
@@ -71,6 +79,68 @@ class Plan:
     credentials: ICredentials | None
     retry: RetryPolicy
     patience: Clocks
+    visit: Visit
+    locked: tuple[str, ...] = ()
+    custom_cost: bool = False
+
+    def cost_nanousd(self, usage: Usage, response_model: str) -> int | None:
+        """
+        What a usage of this step cost.
+
+        Args:
+            usage: See there.
+            response_model: As the answer names it, empty when it told none; its price goes before that of the name that
+                was asked for.
+        """
+        return self.visit.price(usage, response_model)
+
+
+@attrs.frozen
+class Around:
+    """
+    What is the same for all steps of a request.
+
+    Attributes:
+        gateway: The owner's settings.
+        caller: See there.
+        metadata, raw_metadata: As checked, and as JSON.
+        now_ms: When the exchange opened; UTC, milliseconds since the epoch.
+        country: See `Visit`.
+        price: Nano-dollars of a usage by provider and model; None when unknown.
+    """
+
+    gateway: Gateway
+    caller: Caller
+    metadata: Metadata
+    raw_metadata: bytes
+    now_ms: int
+    country: str
+    price: Callable[[str, str, Usage], int | None]
+
+    def price_of(self, target: Target, own: CustomCost | None) -> Price:
+        """What a usage costs: by the request's own price where it has one, else by the list."""
+        if own is not None:
+            return partial(_own_price, own)
+        return partial(_listed_price, self.price, target.provider, target.model)
+
+    def visit(self, target: Target, request: UpstreamRequest, step: Step, ask: Ask, price: Price) -> Visit:
+        """A step as the controls see it."""
+        return Visit(
+            *(self.gateway, self.caller, target, request, step.settings, self.metadata, self.raw_metadata, ask),
+            *(self.now_ms, price, self.country),
+        )
+
+
+def _own_price(own: CustomCost, usage: Usage, response_model: str = "") -> int:
+    return own.cost_nanousd(usage)
+
+
+def _listed_price(
+    price: Callable[[str, str, Usage], int | None], provider: str, model: str, usage: Usage, response_model: str = ""
+) -> int | None:
+    """By the price list: the model that answered, else the one that was asked for."""
+    cost = price(provider, response_model, usage) if response_model else None
+    return price(provider, model, usage) if cost is None and model else cost
 
 
 class ProviderLookup(Protocol):
@@ -85,7 +155,7 @@ class ProviderLookup(Protocol):
         """
 
 
-def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks, gateway: Gateway) -> Plan:
+def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks, around: Around) -> Plan:
     """
     Make a step ready.
 
@@ -94,35 +164,42 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
         step: As the client wrote it.
         providers: The table.
         clocks: The owner's.
-        gateway: The owner's settings; one vendor has its account in its own address.
+        around: See there; one vendor has its account in its own address.
     Raises:
         InvalidProvider, InvalidField: The step cannot be sent.
     """
     try:
         provider = providers.lookup(step.provider)
-        url = provider.address(step.endpoint, step.headers, gateway.account)
+        url = provider.address(step.endpoint, step.headers, around.gateway.account)
         headers = provider.headers(step.headers)
         credentials = provider.credentials_for(step.endpoint, headers)
     except InvalidField as error:
         raise InvalidField(f"step {index}: {error.detail}") from None
     held = step.query if isinstance(step.query, bytes) else b""
     ask = provider.ask(held, step.endpoint)
+    target = Target(
+        provider=provider.slug,
+        path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
+        model=ask.model,
+        request_content_type=_content_type(headers),
+        request_bytes=len(held),
+        model_type=provider.model_type(step.endpoint),
+    )
+    patience = step_clocks(clocks, step.settings)
+    own_cost = custom_cost(step.settings)
+    request = UpstreamRequest(step.method, url, headers, step.query, patience, provider.overridden)
     return Plan(
         provider,
-        UpstreamRequest(step.method, url, headers, step.query, step_clocks(clocks, step.settings), provider.overridden),
-        Target(
-            provider=provider.slug,
-            path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
-            model=ask.model,
-            request_content_type=_content_type(headers),
-            request_bytes=len(held),
-            model_type=provider.model_type(step.endpoint),
-        ),
+        request,
+        target,
         provider.reader(step.endpoint),
         credentials,
         # A body that passes through is gone with the first attempt.
-        retry_policy(gateway, step.settings) if isinstance(step.query, bytes) else RetryPolicy(),
+        retry_policy(around.gateway, step.settings) if isinstance(step.query, bytes) else RetryPolicy(),
         clocks,
+        around.visit(target, request, step, ask, around.price_of(target, own_cost)),
+        step.locked,
+        own_cost is not None,
     )
 
 

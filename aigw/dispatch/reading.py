@@ -75,7 +75,9 @@ class Reading:
         self._tail: list[bytes] = []
         self._tail_bytes = 0
 
-    def begin(self, log_id: str, step: int, status: int, headers: Headers) -> AnswerHead:
+    def begin(
+        self, log_id: str, step: int, status: int, headers: Headers, cache_status: str = "MISS", own: Headers = ()
+    ) -> AnswerHead:
         """
         The answer's head has come.
 
@@ -84,6 +86,7 @@ class Reading:
             step: Index of the step that answers.
             status: HTTP status.
             headers: As received, names in lower case.
+            cache_status, own: See `AnswerHead`.
         Returns:
             What the client is told, unless it is `held_back`.
         Raises:
@@ -101,7 +104,7 @@ class Reading:
         # Without an end mark of its own a stream ends with its framing, and nothing of it is held.
         self._holds_end = self._reply.holds_end and not self._reader.terminal
         self.held_back = not streaming and bool(self._reply.wants_whole)
-        self.head = AnswerHead(log_id, step, status, content_type, headers, streaming)
+        self.head = AnswerHead(log_id, step, status, content_type, headers, streaming, cache_status, own)
         return self.head
 
     def _decode(self, headers: Headers) -> Headers:
@@ -137,6 +140,15 @@ class Reading:
                 raise ResponseTooLarge()
         else:
             self._reply.body(chunk, ())
+
+    def take(self, body: bytes) -> None:
+        """A whole answer from the cache, which was read when it was stored; stands for `feed` and `end`."""
+        self.capture.add(body)
+        self.whole = True
+        if self.held_back:
+            self.body = body
+        else:
+            self._reply.body(body, ())
 
     def _keep_end(self, chunk: bytes) -> None:
         """The end mark completes the answer, so it leaves behind the record; hardly anything comes behind it."""

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 import attrs
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from aigw.controls.hold import Hold
+from aigw.controls.visit import Visit
+from aigw.dispatch.accounting import Taken
+from aigw.dispatch.custom_cost import custom_cost
 from aigw.dispatch.exchange import State
 from aigw.dispatch.parts import Parts
-from aigw.dispatch.plan import ProviderLookup
+from aigw.dispatch.plan import Around, ProviderLookup
 from aigw.dispatch.session_log import SWITCHED, SessionLog
 from aigw.dispatch.settings import step_clocks
 from aigw.errors import (
@@ -21,7 +27,10 @@ from aigw.errors import (
     InternalError,
     InvalidAnswer,
     MalformedRequest,
+    PolicyLimitExceeded,
+    RateLimited,
     SessionClosed,
+    SpendLimitExceeded,
     SpoolFull,
     TotalTimeout,
     Unauthorized,
@@ -29,11 +38,10 @@ from aigw.errors import (
 )
 from aigw.interfaces import IRealtimeReceiver, IRealtimeSocket
 from aigw.providers.sessions import SessionReader, session_reader
-from aigw.values.gateway import Gateway
 from aigw.values.ids import id_text
 from aigw.values.realtime import RealtimeRequest
 from aigw.values.record import TEXT_CHARS, Begin, End, Origin, Target
-from aigw.values.step import Clocks, Headers, Step
+from aigw.values.step import Clocks, Headers, Step, UpstreamRequest
 
 NORMAL, GOING_AWAY, NOT_TEXT, POLICY, INTERNAL = 1000, 1001, 1007, 1008, 1011
 
@@ -41,6 +49,9 @@ NORMAL, GOING_AWAY, NOT_TEXT, POLICY, INTERNAL = 1000, 1001, 1007, 1008, 1011
 _CLOSE_CODES: dict[type[GatewayError], int] = {
     Drained: GOING_AWAY,
     MalformedRequest: NOT_TEXT,
+    PolicyLimitExceeded: POLICY,
+    RateLimited: POLICY,
+    SpendLimitExceeded: POLICY,
     TotalTimeout: POLICY,
     Unauthorized: POLICY,
 }
@@ -53,15 +64,19 @@ class SessionPlan:
         request: As it will be sent.
         target: What the log says of it.
         reader: For this session.
+        visit: The session as the controls see it.
+        locked: Names of the headers that were ignored because the owner has locked them.
     """
 
     request: RealtimeRequest
     target: Target
     reader: SessionReader
+    visit: Visit
+    locked: tuple[str, ...] = ()
 
 
 def plan_session(
-    step: Step, offered: list[str], providers: ProviderLookup, clocks: Clocks, gateway: Gateway
+    step: Step, offered: list[str], providers: ProviderLookup, clocks: Clocks, around: Around
 ) -> SessionPlan:
     """
     Make an upgrade ready to be sent.
@@ -71,22 +86,28 @@ def plan_session(
         offered: The client's subprotocols.
         providers: The table.
         clocks: The owner's; `total_s` is that of a session.
-        gateway: The owner's settings.
+        around: See there.
     Raises:
         InvalidProvider, NotFound, InvalidField: It cannot be sent.
     """
     provider = providers.lookup(step.provider)
-    upgrade = provider.upgrade(step.endpoint, step.headers, offered, gateway.account)
+    upgrade = provider.upgrade(step.endpoint, step.headers, offered, around.gateway.account)
     clocks = step_clocks(clocks, step.settings)
+    ask = provider.ask(b"", step.endpoint)
+    target = Target(
+        provider=provider.slug,
+        path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
+        model=ask.model,
+        model_type="realtime",
+    )
+    # What the controls are shown of an upgrade; nobody sends it.
+    request = UpstreamRequest(step.method, upgrade.url, upgrade.headers, b"", clocks, provider.overridden)
     return SessionPlan(
         RealtimeRequest(upgrade.url, upgrade.headers, upgrade.subprotocols, clocks, provider.overridden),
-        Target(
-            provider=provider.slug,
-            path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
-            model=provider.ask(b"", step.endpoint).model,
-            model_type="realtime",
-        ),
+        target,
         provider.session_reader(step.endpoint),
+        around.visit(target, request, step, ask, around.price_of(target, custom_cost(step.settings))),
+        step.locked,
     )
 
 
@@ -158,7 +179,12 @@ class SessionExchange:
         self._target = plan.target if plan is not None else Target("none")
         self._client = client
         self._over = over
-        self._kept = SessionLog(parts, origin)
+        price = plan.visit.price if plan is not None else None
+        self._kept = SessionLog(parts, origin, price)
+        self._taken = Taken()
+        # While the controls wait for a store.
+        self._admitting: Deferred[Hold] | None = None
+        self._begun_log = False
         self._leg: IRealtimeSocket | None = None
         self._answer: Refusal | None = None
         self.state = State.OPENING
@@ -167,29 +193,66 @@ class SessionExchange:
     # How it starts ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make the BEGIN safe, then connect the provider."""
+        """Ask the controls, make the BEGIN safe, then connect the provider."""
         self._parts.meter.opened()
+        plan = self._plan
+        assert plan is not None  # noqa: S101  # narrows the type: what has no plan is refused
         try:
-            self._parts.sink.begin(Begin(self._origin, self._target), self._begun)
+            held = self._parts.controls.admit_session(plan.visit)
+        except GatewayError as error:
+            self._end(error, INTERNAL, "gateway")
+            return
+        if isinstance(held, Deferred):
+            self._admitting = held
+            held.addCallbacks(self._admitted, self._not_admitted).addErrback(self._defect)
+        else:
+            self._admitted(held)
+
+    def _admitted(self, hold: Hold) -> None:
+        self._admitting = None
+        self._taken.hold = hold
+        try:
+            self._parts.sink.begin(Begin(self._origin, self._target, hold.charged), self._begun)
         except SpoolFull as error:
             self._end_unlogged(error)
+        else:
+            self._begun_log = True
+
+    def _not_admitted(self, failure: Failure) -> None:
+        if self._admitting is None:
+            # The client has left, and the wait was cancelled.
+            failure.trap(CancelledError, GatewayError)
+            return
+        self._admitting = None
+        error = failure.value
+        if not isinstance(error, GatewayError):
+            self._log.failure("the controls of {log_id} failed", failure=failure, log_id=self.log_id)
+            error = InternalError()
+        self._end(error, INTERNAL, "gateway")
+
+    def _defect(self, failure: Failure) -> None:
+        self._log.failure("{log_id} failed behind its controls", failure=failure, log_id=self.log_id)
+        self.abandon(InternalError())
 
     def refuse(self, error: GatewayError, target: Target) -> None:
         """End the session before any provider is asked; it is logged all the same."""
         self._target = target
         self._parts.meter.opened()
-        try:
-            self._parts.sink.begin(Begin(self._origin, target), lambda: None)
-        except SpoolFull as full:
-            self._end_unlogged(full)
-            return
         self._end(error, INTERNAL, "gateway")
+
+    @property
+    def own(self) -> Headers:
+        """The headers of the gateway itself that the upgrade's answer has beside the usual ones."""
+        locked = self._plan.locked if self._plan is not None else ()
+        headers = self._taken.hold.headers
+        return (*headers, (b"cf-aig-locked", ",".join(locked).encode())) if locked else headers
 
     def _begun(self) -> None:
         # The client may have left while the BEGIN was being written.
         if self.state is not State.OPENING or self._plan is None or self._parts.realtime is None:
             return
         self.state = State.ASKING
+        self._taken.asked = True
         self._kept.asked()
         try:
             self._leg = self._parts.realtime.connect(self._plan.request, self)
@@ -312,11 +375,18 @@ class SessionExchange:
             return
         if heard is None:
             return
-        self._kept.heard(heard, self._target.provider, reader.model or self._target.model)
-        if heard.turn:
-            error = self._parts.turn_ended(self._origin, heard.usage)
-            if error is not None:
-                self.abandon(error)
+        cost = self._kept.heard(heard, reader.model)
+        if heard.turn and heard.usage is not None and self.state is State.ANSWERING:
+            error = self._taken.hold.add(heard.usage, cost)
+            if isinstance(error, Deferred):
+                error.addCallback(self._judged).addErrback(self._defect)
+            else:
+                self._judged(error)
+
+    def _judged(self, error: GatewayError | None) -> None:
+        """The limits have been asked whether another turn may follow."""
+        if error is not None:
+            self.abandon(error)
 
     # How it ends ------------------------------------------------------------------------------------------------------
 
@@ -324,6 +394,9 @@ class SessionExchange:
         """Make the record safe; `told` is a reason to be passed on, None for our own."""
         if self.state in (State.ENDING, State.OVER):
             return
+        admitting, self._admitting = self._admitting, None
+        if admitting is not None:
+            admitting.cancel()
         self.state = State.ENDING
         reason = told if told is not None else error.message if error is not None else ""
         try:
@@ -335,17 +408,24 @@ class SessionExchange:
             error = error or InternalError()
             record = End(self._origin, self._target, status=500, error_code=error.code)
         self._parts.meter.ended(record)
-        self._parts.sink.end(record, lambda: self._finish(error, code, reason))
+        if self._begun_log:
+            self._parts.sink.end(record, lambda: self._finish(error, code, reason))
+            return
+        try:
+            self._parts.sink.alone(record, lambda: self._finish(error, code, reason))
+        except SpoolFull as full:
+            self._finish(full, INTERNAL, "")
 
     def _record(self, error: GatewayError | None) -> End:
         last = self._reader.end()
         if last is not None:
-            self._kept.heard(last, self._target.provider, self._reader.model or self._target.model)
-        return self._kept.record(self._target, self._reader, error)
+            self._kept.heard(last, self._reader.model)
+        return self._kept.record(self._target, self._reader, error, self._taken)
 
     def _end_unlogged(self, error: SpoolFull) -> None:
         """There is no room for a log, so nothing was done."""
         self.state = State.ENDING
+        self._taken.settle(None, 0, True)
         self._parts.meter.ended(End(self._origin, Target("none"), status=error.status, error_code=error.code))
         self._finish(error, INTERNAL, "")
 

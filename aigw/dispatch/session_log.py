@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from aigw.controls.visit import Price
+from aigw.dispatch.accounting import Taken
 from aigw.dispatch.parts import Parts
 from aigw.errors import GatewayError
 from aigw.providers.sessions import Heard, SessionReader
@@ -75,14 +77,16 @@ class SessionLog:
     Args:
         parts: For the clock, the prices and the bounds.
         origin: Of the session, which opens now.
+        price: Of its usage; None for a session that nobody opens.
     Attributes:
         status: HTTP status that the provider answered with, 0 before.
     """
 
-    def __init__(self, parts: Parts, origin: Origin) -> None:
+    def __init__(self, parts: Parts, origin: Origin, price: Price | None) -> None:
         self._parts = parts
         self._opened_at = parts.monotonic()
         self._origin = origin
+        self._price = price
         limit = parts.settings.log_body_bytes
         self._lines = {side: Lines(side, limit) for side in ("client", "provider")}
         self._bytes = {"client": 0, "provider": 0}
@@ -123,18 +127,20 @@ class SessionLog:
         if self._origin.collect_payload:
             self._lines[side].message(now_ms, payload, binary)
 
-    def heard(self, heard: Heard, provider: str, model: str) -> None:
-        """A message told something."""
+    def heard(self, heard: Heard, model: str) -> int | None:
+        """A message told something; returns what that alone cost, in nano-dollars, None when unknown."""
         if self._origin.collect_payload:
             for side, words in heard.said:
                 self._lines[side].note(self._now_ms(), transcript=words)
         self._turns += heard.turn
-        if heard.usage is not None:
-            self._usage = add_usage(self._usage, heard.usage)
-            cost = self._parts.price(provider, model, heard.usage) if model else None
-            # A sum with an unknown part is unknown.
-            known = cost is not None and self._cost_nanousd is not None
-            self._cost_nanousd = self._cost_nanousd + cost if known else None  # type: ignore[operator]  # both are known
+        if heard.usage is None or self._price is None:
+            return None
+        self._usage = add_usage(self._usage, heard.usage)
+        cost = self._price(heard.usage, model)
+        # A sum with an unknown part is unknown.
+        known = cost is not None and self._cost_nanousd is not None
+        self._cost_nanousd = self._cost_nanousd + cost if known else None  # type: ignore[operator]  # both are known
+        return cost
 
     def closed(self, side: str, code: int | None, reason: str) -> None:
         """A close frame has come."""
@@ -148,11 +154,12 @@ class SessionLog:
 
     # The record -------------------------------------------------------------------------------------------------------
 
-    def record(self, target: Target, reader: SessionReader, error: GatewayError | None) -> End:
+    def record(self, target: Target, reader: SessionReader, error: GatewayError | None, taken: Taken) -> End:
         """The one record of the session."""
         keep = self._origin.collect_payload
         open_ = self.status == SWITCHED
         client, provider = self._lines["client"], self._lines["provider"]
+        cost = self._cost_nanousd if self._usage is not None else None
         status = self.status or (error.status if error is not None else 0)
         return End(
             origin=self._origin,
@@ -171,7 +178,7 @@ class SessionLog:
             response_bytes=self._bytes["provider"] if open_ else len(self._refusal),
             response_model=reader.model[:TEXT_CHARS],
             usage=self._usage,
-            cost_nanousd=self._cost_nanousd if self._usage is not None else None,
+            cost_nanousd=cost,
             error_code=error.code if error is not None else 0,
             error=error.message[: 2 * TEXT_CHARS] if error is not None else "",
             attempts=self._attempts(target, error),
@@ -188,6 +195,8 @@ class SessionLog:
                 close_code=self._close_code,
                 closed_by=self._closed_by,
             ),
+            charged=taken.settle(self._usage, cost, not open_),
+            controls=taken.notes,
         )
 
     def _attempts(self, target: Target, error: GatewayError | None) -> list[Attempt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from aigw.controls.visit import Metadata
 from aigw.dispatch.custom_cost import read_custom_cost
 from aigw.errors import InvalidField
 from aigw.values.gateway import Gateway
@@ -19,6 +21,7 @@ from aigw.values.step import Clocks
 
 METADATA_ENTRIES = 5
 _RESERVED = "cf."
+_REMEMBERED_BYTES = 1024
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,34 +158,49 @@ def _flag(value: bytes | None, default: bool) -> bool:
     return {b"true": True, b"false": False}.get(value.strip().lower(), default)
 
 
-def metadata_entries(settings: Mapping[bytes, bytes]) -> dict[str, str | int | float | bool]:
+@attrs.frozen
+class ReadMetadata:
     """
-    What `cf-aig-metadata` says of a request (section 5.10 of Cloudflare's reference).
+    Attributes:
+        values: By key, at most `METADATA_ENTRIES`, their texts cut to `TEXT_CHARS`.
+        text: The same as a JSON object, nothing for none.
+    """
+
+    values: Metadata
+    text: bytes
+
+
+NO_METADATA = ReadMetadata({}, b"")
+
+
+def read_metadata(settings: Mapping[bytes, bytes]) -> ReadMetadata:
+    """
+    Read `cf-aig-metadata`.
 
     Returns:
-        At most five flat entries, their texts cut to `TEXT_CHARS`; none when the header is absent or is no such object.
+        Nothing when the header is absent or is no object of plain values.
     """
     text = settings.get(b"cf-aig-metadata")
     if not text:
-        return {}
+        return NO_METADATA
+    # An application sends the same few over and over.
+    return _remembered(text) if len(text) <= _REMEMBERED_BYTES else _read(text)
+
+
+def _read(text: bytes) -> ReadMetadata:
     try:
         entries = msgspec.json.decode(text, type=dict[str, str | int | float | bool])
+        allowed = ((key, value) for key, value in entries.items() if not key.startswith(_RESERVED))
+        kept = {
+            key[:TEXT_CHARS]: value[:TEXT_CHARS] if isinstance(value, str) else value
+            for key, value in islice(allowed, METADATA_ENTRIES)
+        }
+        return ReadMetadata(kept, msgspec.json.encode(kept)) if kept else NO_METADATA
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return {}
-    allowed = ((key, value) for key, value in entries.items() if not key.startswith(_RESERVED))
-    return {
-        key[:TEXT_CHARS]: value[:TEXT_CHARS] if isinstance(value, str) else value
-        for key, value in islice(allowed, METADATA_ENTRIES)
-    }
+        return NO_METADATA
 
 
-def metadata(settings: Mapping[bytes, bytes]) -> bytes:
-    """The same for the log: a JSON object, or nothing."""
-    entries = metadata_entries(settings)
-    try:
-        return msgspec.json.encode(entries) if entries else b""
-    except (msgspec.MsgspecError, UnicodeError):
-        return b""
+_remembered = lru_cache(maxsize=512)(_read)
 
 
 def step_clocks(clocks: Clocks, settings: Mapping[bytes, bytes]) -> Clocks:

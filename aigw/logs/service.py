@@ -29,6 +29,7 @@ from aigw.logs.stats import LogStats
 from aigw.logs.views import LogDetail, LogView
 from aigw.logs.volume import Volume
 from aigw.logs.window import EnsurePartitions, Window
+from aigw.serving.turn import Turn
 
 
 def wall_clock_ms() -> int:
@@ -46,6 +47,7 @@ class LogService:
         spool, shipper: Settings.
         volume: The disk.
         utc_ms: Milliseconds since the epoch, from the wall clock.
+        turn: Tells when to flush the spool; by default one of its own.
 
     Attributes:
         stats: What is counted.
@@ -63,6 +65,7 @@ class LogService:
         shipper: ShipperSettings,
         volume: Volume | None = None,
         utc_ms: Callable[[], int] = wall_clock_ms,
+        turn: Turn | None = None,
     ) -> None:
         self._reactor = reactor
         self._root = root
@@ -70,6 +73,7 @@ class LogService:
         self._shipper_settings = shipper
         self._volume = volume or Volume()
         self._utc_ms = utc_ms
+        self._turn = turn
         self._thread: OwnThread | None = None
         self._shipper: Shipper | None = None
         self._database: IDatabase | None = None
@@ -90,7 +94,9 @@ class LogService:
         if self._spool_settings.durability == "power":
             self._thread = OwnThread(self._reactor)
             sync = GroupSync(self._reactor, self._thread, self._volume, directory.path, self.stats)
-        self.sink = Spool(directory, self._reactor, self._spool_settings, self._quota, self.stats, self._volume, sync)
+        self.sink = Spool(
+            *(directory, self._reactor, self._spool_settings, self._quota, self.stats, self._volume, sync, self._turn)
+        )
         self._quarantine = Quarantine(directory.refused, directory.spool_id, self._volume, self._quota, self.stats)
 
     def ship_to(self, database: IDatabase, ensure_partitions: EnsurePartitions) -> None:

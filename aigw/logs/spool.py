@@ -20,6 +20,7 @@ from aigw.logs.segment import Segment
 from aigw.logs.settings import SpoolSettings
 from aigw.logs.stats import LogStats
 from aigw.logs.volume import Volume
+from aigw.serving.turn import Turn
 from aigw.values.record import Begin, End
 
 WRITE_RETRY_S = 0.25
@@ -48,6 +49,7 @@ class Spool:
         stats: Where to count.
         volume: The disk.
         sync: Given for durability against a loss of power: final frames wait for it.
+        turn: Tells when to flush, should others wait for the same moment.
     """
 
     _log = Logger()
@@ -61,6 +63,7 @@ class Spool:
         stats: LogStats,
         volume: Volume,
         sync: GroupSync | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.directory = directory
         self._clock = clock
@@ -73,7 +76,9 @@ class Spool:
         self._reserved = 0
         self._after_write: list[Callable[[], None]] = []
         self._after_sync: list[Callable[[], None]] = []
-        self._flush_call: IDelayedCall | None = None
+        self._turn = turn or Turn(clock)
+        self._flushing = False
+        self._retry_call: IDelayedCall | None = None
         self._room_call: IDelayedCall | None = None
         self._written: list[Callable[[], None]] = []
         self._segment: Segment | None = None
@@ -130,13 +135,32 @@ class Spool:
         if short and begin is not None:
             short = self._put_end(squeezed(record, begin), kept)
         if short:
-            # Only an exchange that never asked a provider (it has no `Begin`, so no room was kept) can come here.
+            # Only without a `Begin`, which has kept room, can this be.
             self._stats.ends_lost += 1
-            self._log.error("No room for the record of a request that was refused or answered from the cache")
+            self._log.error("No room for the record of an exchange that never began")
         else:
             self._stats.ended += 1
         self._open.pop(log_id, None)
         self._reserved -= kept
+        self._release_with_end(safe)
+
+    def alone(self, record: End, safe: Callable[[], None]) -> None:
+        """See `ILogSink`."""
+        if not self.accepting:
+            self._refuse()
+        if self._saving and _has_bodies(record):
+            record = self._without_bodies(record)
+        short = self._put_end(record, 0)
+        if short and self._rotate(short):
+            short = self._put_end(record, 0)
+        if short:
+            self._become_full()
+            self._refuse()
+        self._stats.begun += 1
+        self._stats.ended += 1
+        self._release_with_end(safe)
+
+    def _release_with_end(self, safe: Callable[[], None]) -> None:
         (self._after_write if self._sync is None else self._after_sync).append(safe)
         self._flush_soon()
 
@@ -157,8 +181,7 @@ class Spool:
 
     def flush_now(self) -> None:
         """Write what waits, without waiting for the turn to end."""
-        if self._flush_call is not None:
-            self._flush_call.cancel()
+        if self._flushing or self._retry_call is not None:
             self._flush()
 
     def close(self) -> Deferred[None]:
@@ -169,10 +192,10 @@ class Spool:
             Fires when every record is as durable as the settings ask.
         """
         self._closed = True
-        for call in (self._room_call, self._flush_call):
+        for call in (self._room_call, self._retry_call):
             if call is not None and call.active():
                 call.cancel()
-        self._room_call = self._flush_call = None
+        self._room_call = self._retry_call = None
         self._flush()
         done: Deferred[None] = Deferred()
         if self._sync is None:
@@ -318,15 +341,20 @@ class Spool:
     # Writing ------------------------------------------------------------------------------------------------------
 
     def _flush_soon(self) -> None:
-        if self._flush_call is None:
-            self._flush_call = self._clock.callLater(0, self._flush)
+        if not self._flushing and self._retry_call is None:
+            self._flushing = True
+            self._turn.soon(self._flush)
 
     def _flush(self) -> None:
         """Write all records of this turn, then release those who wait for them, in order."""
-        self._flush_call = None
+        self._flushing = False
+        if self._retry_call is not None:
+            if self._retry_call.active():
+                self._retry_call.cancel()
+            self._retry_call = None
         if not self._write():
             if not self._closed:
-                self._flush_call = self._clock.callLater(WRITE_RETRY_S, self._flush)
+                self._retry_call = self._clock.callLater(WRITE_RETRY_S, self._flush)
             return
         calls, self._after_write = self._after_write, []
         if self._sync is not None:

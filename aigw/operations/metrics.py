@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aigw.logs.stats import LogStats
+from aigw.operations.control_metrics import ControlMetrics
 from aigw.operations.meter import BOUNDS_MS, Histogram, Meter, ProviderCounts
 from aigw.values.usage import NANOUSD_PER_USD
 
@@ -70,13 +71,17 @@ class Metrics(Collector):
         logs: Spool and shipper.
         levels: See there.
         version: Of the program.
+        controls: None where there are none.
     """
 
-    def __init__(self, meter: Meter, logs: LogStats, levels: Levels, version: str) -> None:
+    def __init__(
+        self, meter: Meter, logs: LogStats, levels: Levels, version: str, controls: ControlMetrics | None = None
+    ) -> None:
         self._meter = meter
         self._logs = logs
         self._levels = levels
         self._version = version
+        self._controls = controls
         # A registry of our own: the library's global one would be shared by two gateways in one process, as in tests.
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -94,6 +99,8 @@ class Metrics(Collector):
         yield _by_code("aigw_errors", "Exchanges that ended with an error of the gateway's own", self._meter.errors)
         yield _by_code("aigw_refusals", "Connections and requests refused before any log", self._meter.refusals)
         yield from self._gauges()
+        if self._controls is not None:
+            yield from self._controls.collect()
         for name, text in _LOG_COUNTERS.items():
             yield CounterMetricFamily(f"aigw_log_{name}", text, getattr(self._logs, name))
         for name, text in _LOG_GAUGES.items():

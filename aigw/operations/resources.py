@@ -25,10 +25,13 @@ class Readiness:
     Attributes:
         draining: Whether the process is about to stop.
         sink: Where logs are made safe.
+        degraded: What does not work while requests are taken all the same, such as a store of counters: whether they
+            pass without it is the owner's choice for each control.
     """
 
     draining: Callable[[], bool]
     sink: ILogSink
+    degraded: Callable[[], list[str]] = list
 
     def reasons(self) -> list[str]:
         """Why not; empty when ready."""
@@ -67,9 +70,8 @@ class Ready(Resource):
     def render_GET(self, request: Request) -> int:
         """For balancers."""
         reasons = self._readiness.reasons()
-        return answer_json(
-            request, 503 if reasons else 200, msgspec.json.encode({"ready": not reasons, "reasons": reasons})
-        )
+        told = {"ready": not reasons, "reasons": reasons, "degraded": self._readiness.degraded()}
+        return answer_json(request, 503 if reasons else 200, msgspec.json.encode(told))
 
 
 class MetricsPage(Resource):

@@ -47,6 +47,8 @@ def answer_json(request: Request, status: int, body: bytes) -> int:
 
 def refuse(request: Request, error: GatewayError) -> int:
     """Answer a request with a gateway error; returns `NOT_DONE_YET`."""
+    for name, value in error.headers:
+        request.setHeader(name, value)
     return answer_json(request, error.status, error_body(error))
 
 

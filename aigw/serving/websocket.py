@@ -17,14 +17,14 @@ from zope.interface import Attribute, Interface
 
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import Outbox
+from aigw.serving.prompt import Gathered
+from aigw.serving.turn import Turn
 from aigw.serving.wheel import Timer, Wheel
 from aigw.serving.whole_messages import WholeMessages
 
 CLOSE_GOING_AWAY = 1001
 CLOSE_POLICY = 1008
 CLOSE_INTERNAL = 1011
-
-_TEXT_FRAME = 1
 
 # What Autobahn needs of a handshake. The rest stays with twisted.web: Autobahn's own header parser splits values at
 # bytes that are no line ends, so a client could forge headers in it. Extensions are left out: none would be agreed on.
@@ -70,6 +70,8 @@ class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[mis
     _is_open = False
     # Whether a message, or a frame between two messages, was finished since this was last looked at.
     _finished_one = False
+    # What the messages of a turn are gathered in, once the socket is open.
+    _gathered: Gathered | None = None
     # When a slow client was last seen to read, or to have stopped; and how often it had emptied our buffer by then.
     _slow_since = -math.inf
     _emptied = 0
@@ -81,6 +83,7 @@ class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[mis
 
     def onOpen(self) -> None:
         """Take over the transport's flow control, then let the application begin."""
+        self._gathered = Gathered(lambda: self.transport, self.factory.turn)
         self.outbox = Outbox(self._send_text, self._slow, self._caught_up)
         # twisted.web's channel was registered as the producer of this transport.
         self.transport.unregisterProducer()
@@ -90,9 +93,16 @@ class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[mis
         self.application.opened(self)
 
     def _send_text(self, message: bytes) -> None:
-        # Autobahn's sendMessage holds what we send to the bound of what we take, and raises once the client has closed.
+        # Autobahn's sendMessage holds what we send to the bound of what we take, and raises once the client has closed;
+        # its sendFrame formats two debug lines for each frame.
         if self.state == self.STATE_OPEN:
-            self.sendFrame(_TEXT_FRAME, message)
+            self._gathered.write(_text_frame(message))  # type: ignore[union-attr]  # open since onOpen
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Autobahn's own frames, such as pings and closes, go behind the messages of this turn."""
+        if self._gathered is not None:
+            self._gathered.flush()
+        super().sendData(data, sync, chopsize)
 
     def _slow(self) -> None:
         # Reading stops too: a client that asks on without reading would be answered into our memory.
@@ -158,6 +168,8 @@ class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[mis
 
     def _closeConnection(self, abort: bool = False) -> None:
         """Give what is still in the buffer a moment to leave; a client that reads nothing would keep it for ever."""
+        if self._gathered is not None and not abort:
+            self._gathered.flush()
         self._leave()
         super()._closeConnection(abort)
         if not abort and self._linger is None:
@@ -222,12 +234,16 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         clock: Monotonic seconds.
         wheel: Timers.
         limits: See there.
+        turn: Tells the end of a turn, when messages leave.
     """
 
     protocol = GatewaySocket
 
-    def __init__(self, reactor: Any, clock: IReactorTime, wheel: Wheel, limits: SocketLimits) -> None:
+    def __init__(
+        self, reactor: Any, clock: IReactorTime, wheel: Wheel, limits: SocketLimits, turn: Turn | None = None
+    ) -> None:
         super().__init__(server="aigw", reactor=reactor)
+        self.turn = turn or Turn(clock)
         self.clock = clock
         self.limits = limits
         # Autobahn would use timers of the global reactor otherwise.
@@ -315,6 +331,16 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         # What came while the request was being served; twisted.web keeps it for the next request.
         early, channel._dataBuffer = channel._dataBuffer, []
         socket.dataReceived(b"".join((_handshake(request), *early)))
+
+
+def _text_frame(message: bytes) -> bytes:
+    """One unfragmented text frame of a server (RFC 6455, section 5.2)."""
+    length = len(message)
+    if length < 126:
+        return b"\x81%c%b" % (length, message)
+    if length < 65_536:
+        return b"\x81\x7e%b%b" % (length.to_bytes(2, "big"), message)
+    return b"\x81\x7f%b%b" % (length.to_bytes(8, "big"), message)
 
 
 def _no_compression(_: object) -> None:

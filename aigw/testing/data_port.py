@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aigw.controls.teams import Teams, read_team
 from aigw.controls.token_file import TokenEntry, TokenFile
 from aigw.controls.token_text import digest_of
 from aigw.controls.tokens import Tokens
+from aigw.dispatch.admission import Controls
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.gateways import Gateways
 from aigw.dispatch.parts import Parts
@@ -31,6 +33,7 @@ from aigw.serving.http import Server
 from aigw.serving.limits import HttpLimits, SocketLimits
 from aigw.serving.websocket import GatewaySocketFactory
 from aigw.serving.wheel import Wheel
+from aigw.testing.controls import memory_controls
 from aigw.testing.documents import MemoryDocuments
 from aigw.testing.logs import MemoryLogSink
 from aigw.testing.socket import Link, RawClient, SocketClient, connect_socket
@@ -98,6 +101,7 @@ class MemoryDataPort:
         sink: Has the records.
         meter: Has counted.
         refused: Errors of the upgrades that were refused.
+        controls: What every step passes.
         tokens, minter, identity, teams, team_documents: Whoever may call.
         gateway_documents, gateways: Those that are stored, and all of them.
     """
@@ -117,6 +121,7 @@ class MemoryDataPort:
         scopes: Iterable[Scope] = ("run",),
         identity: Iterable[IdentitySettings] = (),
         outbound: IOutboundHTTP | None = None,
+        controls: Controls | None = None,
     ) -> None:
         self.clock: Any = clock or Clock()
         self.upstream: Any = upstream or ScriptedUpstream()
@@ -124,10 +129,10 @@ class MemoryDataPort:
         self.meter = CountingMeter()
         self.refused: list[GatewayError] = []
         wheel = Wheel(self.clock)
+        self.controls = controls or memory_controls(self.clock, self.utc_ms)
         parts = Parts(
             *(self.upstream, self.sink, flat_price, self.clock.seconds, self.meter),
-            exchange or DispatchSettings(),
-            wheel.schedule,
+            *(exchange or DispatchSettings(), self.controls, wheel.schedule, partial(self.clock.callLater, 0)),
             getattr(self.upstream, "realtime", None),
         )
         making = CredentialParts(Outbound(self.upstream), lambda: self.utc_ms() / 1000, self.clock.seconds)

@@ -28,6 +28,7 @@ class MemoryLogSink:
         accepting: Set it to False to have a full spool.
         begun: Every `Begin`, in order.
         ended: Every `End`, in order.
+        alone_ids: Log ids of the ends that never had a `Begin`.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -36,6 +37,7 @@ class MemoryLogSink:
         self.accepting = True
         self.begun: list[Begin] = []
         self.ended: list[End] = []
+        self.alone_ids: set[bytes] = set()
 
     def begin(self, record: Begin, safe: Callable[[], None]) -> None:
         """See `ILogSink`."""
@@ -48,6 +50,13 @@ class MemoryLogSink:
         """See `ILogSink`."""
         self.ended.append(record)
         self._release(safe)
+
+    def alone(self, record: End, safe: Callable[[], None]) -> None:
+        """See `ILogSink`."""
+        if not self.accepting:
+            raise SpoolFull
+        self.alone_ids.add(record.origin.id)
+        self.end(record, safe)
 
     def _release(self, safe: Callable[[], None]) -> None:
         if not self._safe:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aigw.errors import GatewayError, ProviderFailed, TruncatedStream
+from aigw.serving.prompt import send_now
 from aigw.serving.wheel import Timer
 from aigw.upstream.answer import Answer
 from aigw.upstream.ask import Ask
@@ -130,7 +131,7 @@ class Connection(Protocol):
 
     def _write(self, head: bytes, body: HeldBody) -> None:
         if len(body.payload) <= ONE_WRITE_BYTES:
-            self.transport.write(head + body.payload)
+            send_now(self.transport, head + body.payload)
         else:
             self.transport.registerProducer(self, True)
             self.transport.writeSequence((head, body.payload))

@@ -30,3 +30,10 @@ class CachedAnswer(msgspec.Struct, frozen=True, array_like=True):
     model: str = ""
     usage: Usage | None = None
     log_id: str = ""
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is a stream of events."""
+        return any(
+            name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in self.headers
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -21,6 +22,7 @@ from aigw.wire.cors import origin_of
 AUTHORIZATION = b"cf-aig-authorization"
 # As Cloudflare Access, and whatever does the same, tells who is behind a request.
 ASSERTION = b"cf-access-jwt-assertion"
+_COUNTRY = re.compile(r"[A-Za-z][A-Za-z0-9]")
 
 
 @attrs.define
@@ -32,6 +34,7 @@ class Entry:
         gateway: What the address names, a snapshot.
         caller: Who the credential says it is.
         user_agent: As sent.
+        country: Two letters, as the proxy in front tells; empty when unknown.
         held: What its own `cf-aig-*` headers come to.
     """
 
@@ -42,6 +45,7 @@ class Entry:
     _door: Door = attrs.field(repr=False)
     _admission: Admission = attrs.field(repr=False)
     _origin: str | None
+    country: str = ""
     held: HeldSettings = attrs.field(init=False)
 
     @held.default
@@ -78,11 +82,13 @@ class Door:
         gateways: Of this server.
         callers: Knows who may call.
         utc_ms: Wall clock, for the expiry of tokens.
+        country_header: Name of the header in which a proxy in front tells the caller's country; empty for none.
     """
 
     gateways: Gateways
     callers: Callers
     utc_ms: Callable[[], int]
+    country_header: str = ""
 
     def enter(
         self, request: Request, address: Address, offered: Sequence[str] = (), positions: Sequence[bytes] = ()
@@ -121,7 +127,12 @@ class Door:
             door=self,
             admission=admission,
             origin=origin,
+            country=self._country(request),
         )
+
+    def _country(self, request: Request) -> str:
+        told = request.getHeader(self.country_header) if self.country_header else None
+        return told.strip().upper() if told and _COUNTRY.fullmatch(told.strip()) else ""
 
     def gateway(self, account: str, name: str) -> Gateway:
         """

@@ -117,7 +117,7 @@ class HttpReply:
                 request.responseHeaders.addRawHeader(name, value)
             if name == b"content-length" and value.isdigit():
                 self._left = int(value)
-        self._own_headers(head.log_id, head.step, head.cache_status)
+        self._own_headers(head.log_id, head.step, head.cache_status, head.own)
         if request.method == b"HEAD" or head.status in _NO_BODY:
             self._left = None
             return
@@ -147,7 +147,7 @@ class HttpReply:
         self._quiet()
         if not self._gone:
             if not self._begun and outcome.error is not None:
-                self._own_headers(outcome.log_id, outcome.step, "MISS")
+                self._own_headers(outcome.log_id, outcome.step, "MISS", outcome.own)
                 refuse(self._request, outcome.error)
             elif outcome.error is not None and not (outcome.whole or outcome.tail):
                 self._cut()
@@ -174,7 +174,7 @@ class HttpReply:
         else:
             request.channel.abort()
 
-    def _own_headers(self, log_id: str, step: int, cache_status: str) -> None:
+    def _own_headers(self, log_id: str, step: int, cache_status: str, own: Headers) -> None:
         for name, value in (
             (b"cf-aig-log-id", log_id),
             (b"cf-aig-request-id", log_id),
@@ -183,6 +183,9 @@ class HttpReply:
             (b"cf-aig-cache-status", cache_status),
         ):
             self._request.setHeader(name, value.encode("utf-8", "replace"))
+        for name, told in own:
+            # In place of the provider's, whose limits are its own affair.
+            self._request.responseHeaders.setRawHeaders(name, [told])
         allow_origin(self._request)
 
     # Silence --------------------------------------------------------------------------------------------------------

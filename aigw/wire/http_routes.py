@@ -49,6 +49,14 @@ class FrontSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=0, description="Seconds of silence in a stream after which a comment keeps middle boxes awake; 0: off."
         ),
     ] = 15.0
+    country_header: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9-]{0,64}\Z",
+            description="Header in which a proxy in front tells the caller's country in two letters, such as"
+            " `cf-ipcountry`, for policies; empty: none. Only for a proxy that removes what callers send.",
+        ),
+    ] = ""
     stalled_s: Annotated[
         float,
         Meta(gt=0, description="Seconds that a client may read nothing while bytes wait for it; then it is dropped."),
@@ -166,6 +174,7 @@ class HttpRoutes:
             event_id=event_id,
             steps=envelope.steps,
             settings=settings,
+            country=entry.country,
             refusal=envelope.refusal,
         )
         reply = HttpReply(

@@ -25,6 +25,8 @@ def metadata(event_id: str, head: AnswerHead, **more: Any) -> bytes:
         head: Of the answer.
         more: Further members.
     """
+    if head.own:
+        more["headers"] = {name.decode("latin-1"): value.decode("utf-8", "replace") for name, value in head.own}
     return _ENCODE(
         {
             "cacheStatus": head.cache_status,
@@ -70,7 +72,8 @@ def failure(event_id: str, outcome: Outcome) -> bytes:
     error = outcome.error
     if error is None:
         raise ValueError("an exchange that went well has no failure message")
-    head = AnswerHead(outcome.log_id, outcome.step, error.status, "application/json", (), False)
+    own = (*outcome.own, *error.headers)
+    head = AnswerHead(outcome.log_id, outcome.step, error.status, "application/json", (), False, own=own)
     return created(metadata(event_id, head), error_body(error))
 
 

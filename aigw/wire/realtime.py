@@ -18,7 +18,7 @@ from aigw.serving.refusal import error_body
 from aigw.serving.relayed import sendable_code
 from aigw.serving.session_socket import SessionSocket
 from aigw.serving.websocket import GatewaySocketFactory, ISocketApplication
-from aigw.values.step import Step
+from aigw.values.step import Headers, Step
 from aigw.wire.address import Address
 from aigw.wire.cors import allow_origin
 from aigw.wire.entry import Entry
@@ -99,6 +99,7 @@ class RealtimeSession:
             event_id=settings.get(b"cf-aig-event-id", b"").decode("utf-8", "replace"),
             steps=(step,),
             settings=settings,
+            country=self._entry.country,
         )
         exchange = dispatcher.open_session(opening, self._offered, self)
         # With a full spool it is over already.
@@ -115,7 +116,7 @@ class RealtimeSession:
             self._request = request
             return TooManyConnections()
         self.subprotocol = subprotocol if subprotocol in self._offered else select_subprotocol(self._offered)
-        self.headers = {"cf-aig-log-id": self._exchange.log_id}
+        self.headers = {"cf-aig-log-id": self._exchange.log_id, **_texts(self._exchange.own)}
         self._sockets.upgrade(request, self, SessionSocket)
         return None
 
@@ -125,6 +126,8 @@ class RealtimeSession:
         if request is not None:
             if self._exchange is not None:
                 request.setHeader(b"cf-aig-log-id", self._exchange.log_id.encode("ascii"))
+                for name, value in self._exchange.own:
+                    request.setHeader(name, value)
             allow_origin(request)
             if refusal is not None:
                 _pass_on(request, error, refusal)
@@ -224,6 +227,10 @@ class RealtimeSession:
         except GatewayError as error:
             if self._exchange is not None:
                 self._exchange.abandon(error)
+
+
+def _texts(headers: Headers) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
 
 
 def _pass_on(request: GatewayRequest, error: GatewayError, refusal: Refusal) -> None:

@@ -148,6 +148,7 @@ class UniversalSession:
             event_id=envelope.event_id or _event_id_header(steps),
             steps=steps,
             settings=steps[0].settings if steps else self._entry.settings,
+            country=self._entry.country,
             refusal=refusal,
         )
         reply = UniversalReply(self, envelope.event_id, key, self._socket.outbox.stream())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -17,9 +18,10 @@ from aigw.dispatch.opening import Opening
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import GatewayError
-from aigw.interfaces import IReply
+from aigw.interfaces import ICacheStore, ICounters, IReply
 from aigw.providers.table import ProviderTable
 from aigw.serving.wheel import Wheel
+from aigw.testing.controls import memory_controls
 from aigw.testing.data_port import START_MS, CountingMeter, flat_price
 from aigw.testing.logs import MemoryLogSink
 from aigw.testing.upstream import ScriptedUpstream
@@ -113,20 +115,25 @@ class Workbench:
     A dispatcher between scripted providers and a stepped sink.
 
     Args:
+        counters, store: For the controls; by default in memory.
         bounds: Of `DispatchSettings`.
     """
 
-    def __init__(self, **bounds: Any) -> None:
+    def __init__(self, *, counters: ICounters | None = None, store: ICacheStore | None = None, **bounds: Any) -> None:
         self.clock = Clock()
         self.upstream = ScriptedUpstream()
         self.sink = SteppedSink(self.clock)
         self.meter = CountingMeter()
+        self.controls = memory_controls(self.clock, self.utc_ms, counters, store)
         parts = Parts(
             *(self.upstream, self.sink, flat_price, self.clock.seconds, self.meter),
-            DispatchSettings(**bounds),
-            Wheel(self.clock).schedule,
+            *(DispatchSettings(**bounds), self.controls, Wheel(self.clock).schedule, partial(self.clock.callLater, 0)),
         )
-        self.dispatcher = Dispatcher(parts, ProviderTable(), LogIds(lambda: START_MS))
+        self.dispatcher = Dispatcher(parts, ProviderTable(), LogIds(self.utc_ms))
+
+    def utc_ms(self) -> int:
+        """The wall clock."""
+        return START_MS + int(self.clock.seconds() * 1000)
 
     def open(
         self,

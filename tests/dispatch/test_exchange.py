@@ -470,7 +470,7 @@ class EndingTests(SynchronousTestCase):
         _, reply = self.bench.open(step("opnai"))
         self.assertEqual(reply.outcomes, [])
         self.bench.sink.flush()
-        self.assertEqual((reply.error_code, len(self.bench.sink.begun)), (2008, 1))
+        self.assertEqual((reply.error_code, len(self.bench.sink.ended)), (2008, 1))
         record = self.bench.record
         self.assertEqual((record.status, record.error_code, record.success), (400, 2008, False))
         self.assertEqual((record.target.provider, record.target.path), ("opnai", "chat/completions"))

@@ -245,12 +245,14 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     @invariant()
     def records_are_single(self) -> None:
-        """One BEGIN and one END at most for each exchange, in that order."""
+        """One BEGIN and one END at most for each exchange, in that order; only who asked nobody has no BEGIN."""
         begun = [id_text(record.origin.id) for record in self.sink.begun]
         ended = [id_text(record.origin.id) for record in self.sink.ended]
         assert len(set(begun)) == len(begun)
         assert len(set(ended)) == len(ended)
-        assert set(ended) <= set(begun)
+        alone = {id_text(log_id) for log_id in self.sink.alone_ids}
+        assert set(ended) <= set(begun) | alone
+        assert not set(begun) & alone
 
     def about(self, asked: Asked) -> list[dict[str, Any]]:
         """What the client of a request has heard of it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aigw.dispatch.plan import plan_step
+from aigw.controls.authentication import ANONYMOUS
+from aigw.dispatch.plan import Around, plan_step
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import ProviderTable
+from aigw.testing.data_port import START_MS, flat_price
 from aigw.values.step import Clocks
 from tests.dispatch.parts import OPEN, step
 
@@ -16,6 +18,7 @@ class TrustTests(SynchronousTestCase):
         """Only where the operator has given the address may a request go to a private one."""
         own = ProviderSettings(base_url="http://127.0.0.1:8000")
         table = ProviderTable({"openai": own, "custom-local": own, "groq": ProviderSettings(headers={"x-team": "red"})})
+        around = Around(OPEN, ANONYMOUS, {}, b"", START_MS, "", flat_price)
         for slug, trusted in (("openai", True), ("custom-local", True), ("groq", False), ("mistral", False)):
-            plan = plan_step(0, step(slug), table, Clocks(), OPEN)
+            plan = plan_step(0, step(slug), table, Clocks(), around)
             self.assertEqual(plan.request.trusted, trusted, slug)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import settings
@@ -21,6 +22,7 @@ from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import ClientGone, ConnectFailed, Drained, GatewayError, IdleTimeout, TooManyConnections
 from aigw.providers.table import ProviderTable
 from aigw.serving.wheel import Wheel
+from aigw.testing.controls import memory_controls
 from aigw.testing.data_port import START_MS, CountingMeter, flat_price
 from aigw.testing.realtime_upstream import PlayedSocket, PlayedSockets
 from aigw.testing.upstream import ScriptedUpstream
@@ -75,10 +77,10 @@ class Bench:
         self.upstream = PlayedSockets()
         self.sink = SteppedSink(clock)
         self.meter = CountingMeter()
+        self.controls = memory_controls(clock, lambda: START_MS)
         parts = Parts(
             *(ScriptedUpstream(), self.sink, flat_price, clock.seconds, self.meter),
-            DispatchSettings(),
-            Wheel(clock).schedule,
+            *(DispatchSettings(), self.controls, Wheel(clock).schedule, partial(clock.callLater, 0)),
             self.upstream,
         )
         self.dispatcher = Dispatcher(parts, ProviderTable(), LogIds(lambda: START_MS))

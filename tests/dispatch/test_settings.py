@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aigw.dispatch.settings import Collect, DispatchSettings, check_settings, collect, metadata, step_clocks
+from aigw.dispatch.settings import Collect, DispatchSettings, check_settings, collect, read_metadata, step_clocks
 from aigw.errors import InvalidField
 from aigw.values.gateway import Gateway
 from aigw.values.step import Clocks
@@ -49,8 +49,9 @@ class MetadataTests(SynchronousTestCase):
     def read(self, value: object) -> object:
         """The metadata out of a header that holds this, None for none."""
         text = value if isinstance(value, bytes) else json.dumps(value).encode()
-        kept = metadata({b"cf-aig-metadata": text})
-        return json.loads(kept) if kept else None
+        kept = read_metadata({b"cf-aig-metadata": text})
+        self.assertEqual(json.loads(kept.text or b"{}"), kept.values)
+        return kept.values or None
 
     def test_flat_entries(self) -> None:
         """Strings, numbers and booleans are kept as they are."""
@@ -85,12 +86,12 @@ class MetadataTests(SynchronousTestCase):
             b'{"a":' * 100_000,
         ):
             self.assertIsNone(self.read(value))
-        self.assertEqual(metadata({}), b"")
+        self.assertEqual(read_metadata({}).text, b"")
 
     def test_long_texts_are_cut(self) -> None:
         """A megabyte of metadata leaves a narrow row."""
-        kept = metadata({b"cf-aig-metadata": json.dumps({"k" * 10_000: "v" * 10_000}).encode()})
-        self.assertEqual(json.loads(kept), {"k" * 256: "v" * 256})
+        kept = read_metadata({b"cf-aig-metadata": json.dumps({"k" * 10_000: "v" * 10_000}).encode()})
+        self.assertEqual((json.loads(kept.text), kept.values), ({"k" * 256: "v" * 256},) * 2)
 
 
 class ClocksTests(SynchronousTestCase):

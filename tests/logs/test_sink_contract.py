@@ -68,6 +68,13 @@ class SinkContract:
         self.turn()
         self.assertEqual(self.safe, ["asked", "other", "end"])
 
+    def test_record_without_a_begin(self: Any) -> None:
+        """An exchange that asked no provider is one record, released like any other end."""
+        self.sink.alone(self.records.end(self.records.begin()), lambda: self.safe.append("alone"))
+        self.assertEqual(self.safe, [])
+        self.turn()
+        self.assertEqual(self.safe, ["alone"])
+
     def test_full(self: Any) -> None:
         """With no room, a new request is refused and running ones still end."""
         begin = self.records.begin()
@@ -78,6 +85,8 @@ class SinkContract:
         self.assertFalse(self.sink.accepting)
         with self.assertRaises(SpoolFull):
             self.sink.begin(self.records.begin(), lambda: self.safe.append("refused"))
+        with self.assertRaises(SpoolFull):
+            self.sink.alone(self.records.end(self.records.begin()), lambda: self.safe.append("refused"))
         self.sink.end(self.records.end(begin), lambda: self.safe.append("end"))
         self.turn()
         self.assertEqual(self.safe, ["end"])

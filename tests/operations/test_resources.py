@@ -63,7 +63,7 @@ class OperationsTests(SynchronousTestCase):
     def test_ready(self) -> None:
         """A balancer sends requests here while they are taken."""
         status, _, body = self.get("/ready")
-        self.assertEqual((status, json.loads(body)), (200, {"ready": True, "reasons": []}))
+        self.assertEqual((status, json.loads(body)), (200, {"ready": True, "reasons": [], "degraded": []}))
 
     def test_not_ready(self) -> None:
         """A gateway that drains, or whose spool is full, says so with every reason, and comes back by itself."""

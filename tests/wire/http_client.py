@@ -151,7 +151,8 @@ class HttpCase(SynchronousTestCase):
         """No exchange, reply or call is left over, and everything that was begun has its record."""
         self.assertEqual(self.port.port.http.running, set())
         self.assertEqual(self.port.upstream.running, [])
-        self.assertEqual(len(self.port.sink.begun), len(self.port.sink.ended))
+        sink = self.port.sink
+        self.assertEqual(len(sink.begun) + len(sink.alone_ids), len(sink.ended))
         self.assertEqual(self.flushLoggedErrors(), [])
 
 

@@ -15,7 +15,6 @@ from twisted.trial.unittest import TestCase
 from aigw.controls.token_file import TokenEntry
 from aigw.controls.token_text import digest_of
 from aigw.dispatch.settings import DispatchSettings
-from aigw.errors import GatewayError, InternalError
 from aigw.providers.settings import ProviderSettings
 from aigw.serving.limits import SocketLimits
 from aigw.serving.wheel import Wheel
@@ -25,6 +24,7 @@ from aigw.testing.realtime_client import RealtimeClient, connect_realtime
 from aigw.upstream.settings import RealtimeSettings, UpstreamSettings
 from aigw.upstream.upstream import Upstream
 from aigw.values.gateway import Gateway
+from aigw.values.limits import LimitRule
 from aigw.values.record import End
 from aigw.values.token import Token
 from aigw.wire.data_port import REVIEW_S
@@ -50,7 +50,12 @@ class RealtimeCase(TestCase):
     sockets = SocketLimits()
     realtime = RealtimeSettings()
     exchange = DispatchSettings()
-    gateways = (Gateway(id="default"), Gateway(id="open", authentication=False))
+    budget = LimitRule(limit=1e-7, window=3600, id="talk", unit="usd")
+    gateways = (
+        Gateway(id="default"),
+        Gateway(id="open", authentication=False),
+        Gateway(id="metered", rate_limits=(budget,)),
+    )
 
     async def setUp(self) -> None:
         self.provider = ScriptedRealtime(reactor)
@@ -111,7 +116,7 @@ class RealtimeCase(TestCase):
         """The record of the only session."""
         await self.until(lambda: bool(self.port.sink.ended) and self.port.dispatcher.in_flight == 0)
         (record,) = self.port.sink.ended
-        self.assertEqual(len(self.port.sink.begun), 1)
+        self.assertEqual(len(self.port.sink.begun) + len(self.port.sink.alone_ids), 1)
         self.assertEqual(self.port.meter.records, [record])
         return record
 
@@ -507,21 +512,15 @@ class EndingTests(RealtimeCase):
         self.assertEqual((await self.record()).error_code, 2009)
 
     async def test_a_turn_may_be_the_last(self) -> None:
-        """What judges a session after each turn can end it."""
+        """The turn that empties a budget is the session's last, and all of its turns are paid from it."""
         self.provider.on_message = script(CONVERSATION)
-        asked: list[object] = []
-
-        def judge(origin: object, usage: object) -> GatewayError | None:
-            asked.append(usage)
-            return InternalError() if len(asked) == 2 else None
-
-        object.__setattr__(self.port.dispatcher._parts, "turn_ended", judge)
-        client, _ = await self.session()
-        client.say({"type": "response.create"})
-        await client.when_received(3)
+        client, _ = await self.session(gateway="metered")
         client.say({"type": "response.create"})
         await client.when(lambda: client.gone)
-        self.assertEqual((client.closed_with[0], len(asked), len(client.received)), (1011, 2, 6))
+        self.assertEqual((client.closed_with[0], len(client.received)), (1008, 3))
+        record = await self.record()
+        self.assertEqual((record.error_code, record.session and record.session.turns), (2045, 1))
+        self.assertEqual([charged.amount for charged in record.charged], [record.cost_nanousd])
 
 
 class BoundTests(RealtimeCase):

@@ -1,0 +1,44 @@
+"""The real controls, over stores in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aigw.controls.estimate import EstimateSettings
+from aigw.controls.policies import Policies
+from aigw.controls.policy_rulings import read_rulings
+from aigw.controls.stage_counts import StageCounts
+from aigw.dispatch.admission import Controls, make_controls
+from aigw.interfaces import ICacheStore, ICounters
+from aigw.state.memory_cache import MemoryCache
+from aigw.state.memory_counters import MemoryCounters
+from aigw.testing.documents import MemoryDocuments
+
+
+def memory_controls(
+    clock: Any,
+    utc_ms: Callable[[], int],
+    counters: ICounters | None = None,
+    store: ICacheStore | None = None,
+    policies: MemoryDocuments[Any] | None = None,
+) -> Controls:
+    """
+    What a gateway has whose settings name no other store.
+
+    Args:
+        clock: For the counters.
+        utc_ms: Milliseconds since the epoch.
+        counters, store: Others, to be shared or to fail.
+        policies: The owner's; by default there are none.
+    """
+    counts = StageCounts()
+    return make_controls(
+        counters or MemoryCounters(clock, utc_ms),
+        store or MemoryCache(),
+        utc_ms,
+        lambda gateway: 1,
+        EstimateSettings(),
+        Policies(policies or MemoryDocuments(read_rulings, utc_ms), counts),
+        counts,
+    )
