@@ -25,7 +25,8 @@ class StateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             limits need `redis` or `postgresql`.
         cache: Where cached answers are kept, with the same choice.
         redis: URL of a Redis 6.2 or later: `redis://user:password@host:6379/0`, `rediss://` with TLS, or
-            `unix:///run/redis.sock?db=0`. It needs the package `aigw[redis]`.
+            `unix:///run/redis.sock?db=0`. It needs the package `aigw[redis]`. A Redis that does not write to its disk
+            (`appendonly yes`) has forgotten all budgets after a restart.
         redis_prefix: What every key in Redis begins with.
         redis_trust_roots: A PEM file with the authorities that may have signed the certificate of a `rediss://` server,
             instead of the system's; empty for those.

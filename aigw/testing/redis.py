@@ -36,6 +36,7 @@ class RedisServer:
     Attributes:
         options: As given; may be changed before a start.
         folder: For its socket, and for what a test puts there; gone with it.
+        pid: Of the process that was started last.
     Raises:
         SkipTest: The machine has none.
     """
@@ -46,7 +47,7 @@ class RedisServer:
         self.folder = tempfile.mkdtemp(prefix="aigw-redis-")
         self.options = options
         self._shell: subprocess.Popen[bytes] | None = None
-        self._pid = 0
+        self.pid = 0
 
     @property
     def socket(self) -> str:
@@ -73,11 +74,11 @@ class RedisServer:
             start_new_session=True,
         )
         assert self._shell.stdout is not None
-        self._pid = int(self._shell.stdout.readline())
+        self.pid = int(self._shell.stdout.readline())
 
     def send(self, number: signal.Signals) -> None:
         """Signal the process."""
-        os.kill(self._pid, number)
+        os.kill(self.pid, number)
 
     def stop(self) -> None:
         """End the process and wait until it is gone; may be called again."""

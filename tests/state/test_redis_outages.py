@@ -18,7 +18,6 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from aigw.errors import StateUnavailable
-from aigw.state import redis_link
 from aigw.state.settings import StateSettings
 from aigw.state.stores import State, open_state
 from aigw.storage.late import LateDatabase
@@ -43,7 +42,8 @@ class OwnRedisTestCase(TestCase):
 
     def state(self, url: str, **settings: Any) -> State:
         """A gateway's stores, which begin to connect."""
-        defaults = {"store": "redis", "cache": "redis", "redis": url, "deadline_s": 0.2}
+        # Longer than any machine takes; who tests a deadline gives a short one, and asks with it only what has to fail.
+        defaults = {"store": "redis", "cache": "redis", "redis": url, "deadline_s": 20.0}
         state = open_state(StateSettings(**defaults | settings), reactor, LateDatabase(), lambda: NOW_MS)
         self.addCleanup(lambda: Deferred.fromCoroutine(state.stop()))
         state.start()
@@ -87,9 +87,9 @@ class OutageTests(OwnRedisTestCase):
         request that had been turned away is given back.
         """
         server = self.server()
-        state = self.state(server.url)
-        await until(lambda: state.counters.available)
-        self.assertEqual(await state.counters.take([charge(amount=2)]), Verdict(-1, (2,)))
+        patient, state = self.state(server.url), self.state(server.url, deadline_s=0.2)
+        await until(lambda: patient.counters.available and state.counters.available)
+        self.assertEqual(await patient.counters.take([charge(amount=2)]), Verdict(-1, (2,)))
         server.send(signal.SIGSTOP)
         await refusal(lambda: state.counters.take([charge(amount=8)]))
         self.assertFalse(state.counters.available)
@@ -99,22 +99,20 @@ class OutageTests(OwnRedisTestCase):
         server.send(signal.SIGCONT)
         await until(lambda: state.counters.available)
         await state.counters._settling.when_empty()
-        self.assertEqual(await state.counters.take([charge()]), Verdict(-1, (3,)))
+        self.assertEqual(await patient.counters.take([charge()]), Verdict(-1, (3,)))
 
     async def test_silent_for_long(self) -> None:
         """A server that stays silent costs the connection, so that another one may lead to a server that answers."""
         server = self.server()
-        state = self.state(server.url)
+        state = self.state(server.url, deadline_s=0.2)
         await until(lambda: state.counters.available)
         store: Any = state.counters._store
         server.send(signal.SIGSTOP)
         await refusal(lambda: state.counters.take([charge()]))
-        began = reactor.seconds()
+        self.assertTrue(store.available)
         await until(lambda: not store.available)
-        self.assertGreater(reactor.seconds() - began, redis_link.SILENT_S / 2)
         server.send(signal.SIGCONT)
         await until(lambda: state.counters.available)
-        self.assertIs((await state.counters.take([charge(amount=5)])).refused, -1)
 
     async def test_no_server_at_the_start(self) -> None:
         """The gateway starts without Redis, and finds it when it comes."""
