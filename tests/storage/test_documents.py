@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from aigw.errors import ConfigurationError, StorageUnavailable
+from aigw.interfaces import IDatabase
 from aigw.storage.database import Database
 from aigw.storage.document_file import DocumentFile
-from aigw.storage.document_table import TooManyDocuments
+from aigw.storage.document_table import Row, TooManyDocuments
 from aigw.storage.documents import RECONCILE_S, Documents
 from aigw.storage.dsn import read_dsn
 from aigw.storage.late import LateDatabase
@@ -125,6 +128,44 @@ def documents_on(path: Path) -> Documents[str]:
     made.start()
     made.stop()
     return made
+
+
+@implementer(IDatabase)
+class SlowDatabase:
+    """Writes at once, and answers a question when the test says so."""
+
+    available = True
+
+    def __init__(self) -> None:
+        self.questions: list[Deferred[list[tuple[Any, ...]]]] = []
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Deferred[list[tuple[Any, ...]]]:
+        """See `IDatabase`."""
+        self.questions.append(Deferred())
+        return self.questions[-1]
+
+    def transact(self, interaction: Any) -> Deferred[Row]:
+        """See `IDatabase`."""
+        return succeed(Row("local", "sky", 7, '{"colour": "blue"}', 1, 1))
+
+    def when_available(self, call: Any) -> None:
+        """See `IDatabase`."""
+
+    def listen(self, channel: str, heard: Any) -> None:
+        """See `IDatabase`."""
+
+
+class OrderTests(SynchronousTestCase):
+    def test_an_old_look_undoes_no_new_write(self) -> None:
+        """A document that is written while its kind is being read is not taken for one that somebody has deleted."""
+        database = SlowDatabase()
+        made = documents(database, Path(self.mktemp()))
+        reading = Deferred.fromCoroutine(made.compare())
+        writing = Deferred.fromCoroutine(made.put("local", "sky", {"colour": "blue"}))
+        database.questions[0].callback([])
+        self.successResultOf(reading)
+        self.successResultOf(writing)
+        self.assertEqual([one.value for one in made.all()], ["blue"])
 
 
 class DocumentFileTests(SynchronousTestCase):

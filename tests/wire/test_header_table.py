@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from aigw.values.record import End
 from aigw.values.setting_headers import DEPRECATED, LOCKABLE
@@ -247,12 +248,30 @@ class EffectTests(TableCase):
 
     def test_step_over_request_over_gateway(self) -> None:
         """A step's header goes before the request's, and that before the gateway's setting."""
-        self.native("cf-aig-collect-log", "true")
-        self.assertTrue(self.record.origin.collect)
+        self.successResultOf(
+            Deferred.fromCoroutine(
+                self.port.gateways.put("local", "silent", {"authentication": False, "collect_logs": False})
+            )
+        )
+        for value, kept in (("true", True), ("false", False)):
+            self.native("cf-aig-collect-log", value, "silent")
+            self.assertEqual(self.record.origin.collect, kept)
         step = {"provider": "openai", "endpoint": "chat/completions", "query": {}}
         body = json.dumps([{**step, "headers": {"cf-aig-collect-log": "true"}}]).encode()
         self.answered("/v1/local/open", body=body, headers=(("cf-aig-collect-log", "false"),))
         self.assertTrue(self.record.origin.collect)
+
+    def test_headers_of_an_upgrade(self) -> None:
+        """They hold for every request of the socket; a wrong one is told with each, and a step's own goes before it."""
+        for value, own, code in (("many", {}, 4003), ("2", {}, 0), ("many", {"cf-aig-max-attempts": "2"}, 0)):
+            link, client = self.port.connect("/v1/local/open", {"cf-aig-max-attempts": value})
+            step = {"provider": "sandbox", "endpoint": "chat/completions", "headers": own, "query": {}}
+            client.send({"type": "universal.create", "request": step})
+            link.settle()
+            if code == 0:
+                self.call.answer(b"{}")
+                link.settle()
+            self.assertEqual(self.record.error_code, code, (value, own))
 
     def test_deprecated_spellings(self) -> None:
         """The spellings without `aig` are read as today's: a wrong value is refused under today's name."""
