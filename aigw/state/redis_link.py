@@ -27,6 +27,8 @@ FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
 # Much longer than any deadline: a late answer tells what to give back, a closed connection does not.
 SILENT_S = 5.0
+# A connection that nobody uses may have been forgotten on its way; it is better to know that before somebody waits.
+IDLE_S = 15.0
 
 # A server that is no longer, or not yet, the one to write to. Another connection may lead to the right one.
 ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
@@ -190,6 +192,7 @@ class RedisLink:
 
     def _open(self) -> None:
         self._running = 0
+        self._answered_at = self._reactor.seconds()
         self.available = True
         self._log.info("Redis is in reach: {address}", address=str(self._address))
 
@@ -204,8 +207,11 @@ class RedisLink:
             protocol.transport.abortConnection()
 
     def _check_silence(self) -> None:
-        if self.available and self._running and self._reactor.seconds() - self._answered_at > SILENT_S:
+        silent_s = self._reactor.seconds() - self._answered_at
+        if self.available and self._running and silent_s > SILENT_S:
             self._drop("Redis does not answer")
+        elif self.available and not self._running and silent_s > IDLE_S:
+            self.command("PING").addErrback(lambda failure: failure.trap(StateUnavailable))
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
