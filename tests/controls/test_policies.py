@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from aigw.controls.limit import Overrun
 from aigw.controls.policies import Policies
 from aigw.controls.policy_book import PolicyBook
 from aigw.controls.policy_rulings import KNOWN_CALLERS, KNOWN_MODELS, PolicyRulings
+from aigw.controls.reserve import Reserve
 from aigw.controls.stage_counts import StageCounts
 from aigw.errors import ControlUnavailable, GatewayError, PolicyDenied
 from aigw.serving.refusal import error_body
 from aigw.values.policy import Policy
 from tests.controls.policy_documents import ALICE, keep, policy, policy_documents, visit
+from tests.controls.visits import Desk, fixed_price
 
 BOB = {**ALICE, "user": {"id": "bob", "email": "bob@example.com", "groups": []}}
 
@@ -37,7 +40,8 @@ class PoliciesTestCase(SynchronousTestCase):
 
     def denied(self, **asked: Any) -> PolicyDenied:
         """How a request is refused."""
-        return self.assertRaises(PolicyDenied, self.policies.check, visit(**asked))
+        error: PolicyDenied = self.assertRaises(PolicyDenied, self.policies.check, visit(**asked))
+        return error
 
     def keys(self, **asked: Any) -> list[str]:
         """The counters that a request is held to."""
@@ -157,7 +161,13 @@ class DownTests(PoliciesTestCase):
 
     def test_documents_of_another_shape(self) -> None:
         """A document that is none of ours does not open the gateway to everybody where its owner said `closed`."""
-        for document in ({"committed": []}, {"policies": {}}, {"committed": {"a": 1}}, {"committed": {"a": {}}}):
+        documents: tuple[dict[str, Any], ...] = (
+            {"committed": []},
+            {"policies": {}},
+            {"committed": {"a": 1}},
+            {"committed": {"a": {}}},
+        )
+        for document in documents:
             keep(self.documents, document)
             self.policies.check(visit())
             self.assertRaises(ControlUnavailable, self.policies.check, visit(when_down="closed"))
@@ -221,5 +231,56 @@ class LimitsTests(PoliciesTestCase):
         """The gateway's choice holds for its policies' budgets, also for a caller who was here before it changed."""
         self.keep(policy("a", action=self.daily))
         for when_down in ("open", "closed", "open"):
-            (limit,) = self.policies.limits(visit(when_down=when_down))  # type: ignore[arg-type] # one of two
+            (limit,) = self.policies.limits(visit(when_down=when_down))
             self.assertEqual(limit.open, when_down == "open")
+
+
+class BudgetTests(PoliciesTestCase):
+    """A policy's budget, with the counters that all limits share."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.desk = Desk()
+        self.reserve = Reserve(self.desk.till, [self.policies], self.counts)
+
+    def spend(self, usd: float, identity: Any) -> GatewayError | None:
+        """Ask for something that costs so much; why that is refused, or None."""
+        asked = msgspec.structs.replace(visit(identity), price=fixed_price(usd))
+        try:
+            self.policies.check(asked)
+            self.reserve.take(asked)
+        except GatewayError as error:
+            return error
+        return None
+
+    def test_many_at_once(self) -> None:
+        """Of 200 requests at a cent each against ten cents a day, ten pass; the others hear when to come again."""
+        cap = {"type": "limit", "amount": 0.1, "period": "daily", "technique": "named-interval"}
+        self.keep(policy("mine", actor="user:{cf.user.id}", action=cap))
+        refusals = [self.spend(0.01, ALICE) for _ in range(200)]
+        self.assertEqual([refusal is None for refusal in refusals], [True] * 10 + [False] * 190)
+        error = refusals[-1]
+        assert error is not None
+        told = {"message": "Spending limit exceeded", "bucket": "user:alice", "spent": 0.1, "limit": 0.1}
+        self.assertEqual(json.loads(error_body(error))["error"], told)
+        self.assertEqual([name for name, _ in error.headers], [b"retry-after"])
+        self.assertIsNone(self.spend(0.01, BOB))
+        self.desk.clock.advance(86_400)
+        self.assertIsNone(self.spend(0.01, ALICE))
+
+    def test_every_bucket_must_have_room(self) -> None:
+        """The smallest of several budgets refuses, and what it refuses is charged to none of them."""
+        cap = {"type": "limit", "amount": 0.05, "period": "daily", "technique": "named-interval"}
+        ours = policy("ours", actor="company", action={**cap, "period": "hourly"})
+        self.keep(policy("mine", actor="user:{cf.user.id}", action=cap), ours)
+        for _ in range(4):
+            self.assertIsNone(self.spend(0.01, ALICE))
+        self.assertIsNone(self.spend(0.01, BOB))
+        error = self.spend(0.01, BOB)
+        assert error is not None
+        self.assertEqual(json.loads(error_body(error))["error"]["bucket"], "company")
+        self.desk.clock.advance(3_600)
+        self.assertIsNone(self.spend(0.01, ALICE))
+        error = self.spend(0.01, ALICE)
+        assert error is not None
+        self.assertEqual(json.loads(error_body(error))["error"]["bucket"], "user:alice")
