@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from aigw.errors import StateUnavailable
 from aigw.interfaces import ICounters
 from aigw.state.settling import Batch
 from aigw.values.counting import Charge, Correction, Verdict
+from tests.state.model import Model
 
 # Real: servers compare it with a clock of their own.
 NOW_MS = time.time_ns() // 1_000_000
@@ -165,6 +167,25 @@ class CountersContract:
         """A correction for a window that is over is forgotten, and brings nothing back."""
         await self.settle(correction(7, expires_ms=NOW_MS - 1))
         self.assertEqual(await self.used(), (0,))
+
+    async def test_as_the_model(self) -> None:
+        """After a long mixture of requests and corrections, the counters hold what the plainest bookkeeping says."""
+        model, chance = Model(), random.Random(4)
+        for step in range(300):
+            now = 100 + step // 20
+            keys = chance.sample("abcd", chance.randint(1, 3))
+            if chance.random() < 0.3:
+                corrections = [correction(chance.randint(-9, 9), key, now - chance.randint(0, 2)) for key in keys]
+                model.settle(corrections)
+                await self.settle(*corrections)
+            else:
+                charges = []
+                for key in keys:
+                    # What is counted in fixed and what in sliding windows; some gateways' clocks are a little behind.
+                    slot, amount, slots = now - chance.randint(0, 1), chance.randint(1, 9), 1 if key < "c" else 5
+                    first, need = slot - slots + 1, chance.randint(1, amount)
+                    charges.append(charge(key, amount, 60, slot, first, need))
+                self.assertEqual(await self.take(*charges), model.take(charges))  # type: ignore[attr-defined]
 
     async def test_any_name(self) -> None:
         """What callers put into metadata may be part of a counter's name, whatever it is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from aigw.state.memory_counters import SWEEP_S, MemoryCounters
 from aigw.state.settings import StateSettings
 from aigw.values.counting import Charge, Correction, Verdict
 from tests.state.counters_contract import HOUR_MS, NOW_MS, CountersContract, charge, correction
+from tests.state.model import Model
 
 
 class ContractTests(CountersContract, TestCase):
@@ -143,37 +143,6 @@ class RebuildTests(SynchronousTestCase):
         for wait in waits:
             self.failureResultOf(wait, StateUnavailable)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-
-class Model:
-    """Counters in the plainest form."""
-
-    def __init__(self) -> None:
-        self.slots: dict[tuple[str, int], int] = {}
-
-    def within(self, charge: Charge) -> dict[int, int]:
-        """What counts for a charge."""
-        return {s: n for (key, s), n in self.slots.items() if key == charge.key and charge.first <= s <= charge.slot}
-
-    def read(self, charges: Sequence[Charge]) -> tuple[int, ...]:
-        """As `ICounters.read`."""
-        return tuple(sum(self.within(each).values()) for each in charges)
-
-    def take(self, charges: Sequence[Charge]) -> Verdict:
-        """As `ICounters.take`."""
-        held = self.read(charges)
-        for index, each in enumerate(charges):
-            if held[index] + each.need > each.limit:
-                full = [slot for slot, used in self.within(each).items() if used]
-                return Verdict(index, held, min(full, default=each.slot))
-        for each in charges:
-            self.slots[each.key, each.slot] = self.slots.get((each.key, each.slot), 0) + each.amount
-        return Verdict(-1, tuple(used + each.amount for used, each in zip(held, charges, strict=True)))
-
-    def settle(self, corrections: Sequence[Correction]) -> None:
-        """As `ICounters.settle`."""
-        for each in corrections:
-            self.slots[each.key, each.slot] = max(0, self.slots.get((each.key, each.slot), 0) + each.delta)
 
 
 SLOTS = st.integers(0, 6)
