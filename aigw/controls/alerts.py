@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from aigw.controls.hold import Entry
+from aigw.controls.entry import Entry
 from aigw.controls.limit import Limit
 from aigw.controls.windows import Span
 from aigw.errors import GatewayError, StateUnavailable

@@ -2,82 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-import attrs
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
-from aigw.controls.estimate import Estimates
-from aigw.controls.limit import Limit, Overrun
+from aigw.controls.entry import Entry, Till, Watch
+from aigw.controls.refusals import rate_headers
+from aigw.controls.turns import charge_turn, judge
 from aigw.controls.visit import Visit
-from aigw.controls.windows import Span
-from aigw.errors import ControlUnavailable, GatewayError, StateUnavailable, UnpricedModel
-from aigw.interfaces import ICounters
-from aigw.values.counting import Charge, Charged, Correction
+from aigw.errors import GatewayError, UnpricedModel
+from aigw.values.counting import Charged, Correction
 from aigw.values.gateway import Gateway
 from aigw.values.step import Headers
 from aigw.values.usage import Usage
 
-
-class Entry:
-    """
-    What one limit holds of an exchange, in the limit's unit.
-
-    Attributes:
-        limit: See there.
-        span: Where it was taken.
-        amount: What the counter holds of the exchange in that slot.
-        real: How much of it is known to be used.
-        used: What the window held when it was taken, this exchange included.
-        current: Whether the limit is for the step that the exchange is at.
-        past: What a long session has used in slots before this one.
-    """
-
-    __slots__ = ("amount", "current", "limit", "past", "real", "span", "used")
-
-    def __init__(self, limit: Limit, span: Span) -> None:
-        self.limit = limit
-        self.span = span
-        self.amount = 0
-        self.real = 0
-        self.used = 0
-        self.current = True
-        self.past: tuple[Charged, ...] = ()
-
-    def charged(self, amount: int) -> Charged:
-        """An amount, as the log keeps it."""
-        return Charged(self.limit.key, self.span.slot, self.span.expires_ms, amount)
-
-    def correction(self, amount: int) -> Correction:
-        """What brings the counter's slot to an amount."""
-        return Correction(self.limit.key, self.span.slot, amount - self.amount, self.span.expires_ms)
-
-
-class Watch(Protocol):
-    """Who is told when counters have changed."""
-
-    def changed(self, gateway: Gateway, entries: Sequence[Entry]) -> None:
-        """These limits hold something else now. Never raises, never waits."""
-
-
-@attrs.frozen
-class Till:
-    """
-    What holds are settled with.
-
-    Attributes:
-        counters: See there.
-        estimates: Learn from what was used, and know what counts for a model without a price.
-        utc_ms: Milliseconds since the epoch, from the wall clock.
-        watch: Is told of every change; None for nobody.
-    """
-
-    counters: ICounters
-    estimates: Estimates
-    utc_ms: Callable[[], int]
-    watch: Watch | None = None
+__all__ = ["NOTHING_HELD", "Entry", "Hold", "Till", "Watch"]
 
 
 class Hold:
@@ -234,104 +173,13 @@ class Hold:
         now_ms = till.utc_ms()
         corrections: list[Correction] = []
         for entry in entries:
-            corrections += _add(entry, nanousd if entry.limit.unit == "usd" else tokens, now_ms)
+            corrections += charge_turn(entry, nanousd if entry.limit.unit == "usd" else tokens, now_ms)
         if corrections:
             till.counters.settle(corrections)
         if till.watch is not None:
             till.watch.changed(visit.gateway, entries)
-        return _judge(till.counters, visit, entries, now_ms)
+        return judge(till.counters, visit, entries, now_ms)
 
 
 # What an exchange holds that no limit is set for.
 NOTHING_HELD = Hold(None, None)
-
-
-def _add(entry: Entry, amount: int, now_ms: int) -> Iterable[Correction]:
-    """Charge an entry; a turn counts in the window in which it ends."""
-    span = entry.limit.window.at(now_ms)
-    if span.slot != entry.span.slot:
-        if entry.real != entry.amount:
-            yield entry.correction(entry.real)
-        if entry.real and entry.limit.unit == "usd":
-            entry.past = (
-                *(one for one in entry.past if one.expires_ms > now_ms),
-                entry.charged(entry.real),
-            )
-        entry.span = span
-        entry.amount = entry.real = 0
-    entry.real += amount
-    if entry.real > entry.amount:
-        yield entry.correction(entry.real)
-        entry.amount = entry.real
-
-
-def _judge(
-    counters: ICounters, visit: Visit, entries: Sequence[Entry], now_ms: int
-) -> GatewayError | Deferred[GatewayError | None] | None:
-    """Whether limits that were added to have room left."""
-    charges = [
-        Charge(entry.limit.key, entry.span.slot, entry.limit.window.at(now_ms).first, 1, 1, entry.limit.limit, 0)
-        for entry in entries
-    ]
-
-    def judged(sums: Sequence[int]) -> GatewayError | None:
-        for entry, used in zip(entries, sums, strict=True):
-            # What is held for turns to come is not spent yet.
-            used -= entry.amount - entry.real
-            if used >= entry.limit.limit:
-                return refusal(entry.limit, visit, used, entry.limit.window.reset_s(now_ms))
-        return None
-
-    def away(failure: Failure) -> GatewayError | None:
-        failure.trap(StateUnavailable)
-        return _away(visit, entries)
-
-    try:
-        sums = counters.read(charges)
-    except StateUnavailable:
-        return _away(visit, entries)
-    if isinstance(sums, Deferred):
-        return sums.addCallbacks(judged, away)
-    return judged(sums)
-
-
-def _away(visit: Visit, entries: Sequence[Entry]) -> GatewayError | None:
-    return None if all(passes(entry.limit, visit) for entry in entries) else unavailable()
-
-
-# What a client is told ----------------------------------------------------------------------------------------------
-
-
-def passes(limit: Limit, visit: Visit) -> bool:
-    """Whether a step passes a limit whose counter cannot be reached."""
-    if limit.open is not None:
-        return limit.open
-    gateway = visit.gateway
-    choice = gateway.spend_limits_when_down if limit.unit == "usd" else gateway.rate_limits_when_down
-    return choice == "open"
-
-
-def unavailable() -> GatewayError:
-    """A limit's counter cannot be reached, and the owner refuses then."""
-    error = ControlUnavailable()
-    error.headers = ((b"retry-after", b"1"),)
-    return error
-
-
-def refusal(limit: Limit, visit: Visit, used: int, retry_after_s: int) -> GatewayError:
-    """The error of a limit without room."""
-    error = limit.refusal(Overrun(used, limit.limit, retry_after_s), visit)
-    if not error.headers:
-        error.headers = ((b"retry-after", b"%d" % retry_after_s),)
-    if limit.unit != "usd":
-        error.headers += rate_headers(limit, limit.limit - used, retry_after_s)
-    return error
-
-
-def rate_headers(limit: Limit, remaining: int, reset_s: int) -> Headers:
-    """`RateLimit-*` of a limit."""
-    return (
-        (b"ratelimit-limit", b"%d" % limit.limit),
-        (b"ratelimit-remaining", b"%d" % max(0, remaining)),
-        (b"ratelimit-reset", b"%d" % reset_s),
-    )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from aigw.controls.authentication import Bound
 from aigw.controls.limit import Limit
-from aigw.controls.rules import Rules, compile_rule
+from aigw.controls.limit_rules import compile_rule
+from aigw.controls.rules import Rules
 from aigw.controls.snapshots import Compiled
 from aigw.controls.visit import Visit
 

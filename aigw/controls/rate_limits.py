@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aigw.controls.limit import RATE, Limit, Overrun
-from aigw.controls.rules import Rule, Rules, compile_rule, make_window
+from aigw.controls.limit_rules import compile_rule
+from aigw.controls.rule_terms import make_window
+from aigw.controls.rules import Rule, Rules
 from aigw.controls.snapshots import Compiled
 from aigw.controls.visit import Visit
 from aigw.errors import GatewayError, RateLimited

@@ -8,8 +8,10 @@ from functools import partial
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from aigw.controls.hold import NOTHING_HELD, Entry, Hold, Till, passes, refusal, unavailable
+from aigw.controls.entry import Entry, Till
+from aigw.controls.hold import NOTHING_HELD, Hold
 from aigw.controls.limit import Limit, LimitSource
+from aigw.controls.refusals import passes, refusal, unavailable
 from aigw.controls.stage_counts import StageCounts
 from aigw.controls.visit import Visit
 from aigw.errors import StateUnavailable

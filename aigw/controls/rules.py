@@ -1,27 +1,17 @@
-"""The owner's rules, compiled: from a request to the limit that a rule sets for it."""
+"""The owner's rules, compiled: from a request to the limits that they set for it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from functools import partial
-from hashlib import sha256
+from collections.abc import Iterable, Sequence
 
 import attrs
-import msgspec
 
-from aigw.controls.limit import RATE, SPEND, Limit, Overrun
-from aigw.controls.partition import Filter, Part, filters, key_text, part
+from aigw.controls.limit import Limit
+from aigw.controls.partition import Filter, Part, key_text
 from aigw.controls.visit import Visit
-from aigw.controls.windows import Window, fixed, sliding
-from aigw.errors import GatewayError, RateLimited, SpendLimitExceeded
-from aigw.values.limits import LimitRule, Technique
-from aigw.values.usage import NANOUSD_PER_USD
 
 # Limits of one rule that are kept ready, one for each of its partitions.
 PARTITIONS_KEPT = 1024
-
-# A counter is a signed 64-bit integer in every store.
-_MOST_NANOUSD = 2**62
 
 
 class Rule:
@@ -97,81 +87,3 @@ class Rules:
         if self._always is not None:
             return self._always
         return [limit for rule in self._rules if (limit := rule.limit(visit)) is not None]
-
-
-def compile_rule(rule: LimitRule, owner: str) -> Rule:
-    """
-    Make a rule ready.
-
-    Args:
-        rule: See there.
-        owner: Whose counters they are, such as `gateway:local/default` or `token:tok_1`. Rules of one owner that have
-            no id and differ in nothing but their limit share a counter.
-    """
-    money = rule.unit == "usd"
-    amount = nanousd(rule.limit) if money else max(1, int(rule.limit))
-    limit = Limit(
-        key=(SPEND if money else RATE) + rule_key(owner, rule.id, rule.window, rule.technique, _content(rule)),
-        unit=rule.unit,
-        limit=amount,
-        window=make_window(rule.window, rule.technique),
-        name=rule.id or f"{plain(rule.limit)} {rule.unit} per {rule.window}s",
-        refusal=partial(spend_refusal, rule.id or "limit", plain(rule.limit), rule.window, rule.technique)
-        if money
-        else partial(_rate_refusal, rule),
-        alert=money,
-    )
-    found = filters(rule.models, rule.providers, rule.metadata)
-    return Rule(limit, found, [part(name) for name in sorted(set(rule.per))])
-
-
-def make_window(window_s: int, technique: Technique | None) -> Window:
-    """The window of a rule."""
-    return sliding(window_s) if technique == "sliding" else fixed(window_s)
-
-
-def nanousd(usd: float) -> int:
-    """Dollars as nano-dollars, 1 at least."""
-    return min(max(1, round(usd * NANOUSD_PER_USD)), _MOST_NANOUSD)
-
-
-def plain(number: float) -> str:
-    """A number without exponent and without needless zeros."""
-    return f"{number:.9f}".rstrip("0").rstrip(".")
-
-
-def rule_key(owner: str, rule_id: str, window_s: int, technique: str, content: Collection[object]) -> str:
-    """
-    A counter's key without its partitions.
-
-    What was counted stays when the owner saves the settings again, puts rules into another order or changes a limit's
-    height; another window counts anew, since its slots are others.
-
-    Args:
-        owner: See `compile_rule`.
-        rule_id: The rule's own name; empty: the counter is found by what the rule is for.
-        window_s, technique: Of the rule.
-        content: What the rule is for: whatever msgspec can write.
-    """
-    name = key_text(rule_id) if rule_id else "#" + sha256(msgspec.json.encode(content)).hexdigest()[:32]
-    return f"{owner}:{name}:{window_s}{'s' if technique == 'sliding' else 'f'}"
-
-
-def _content(rule: LimitRule) -> list[object]:
-    metadata = sorted((key, sorted(values)) for key, values in rule.metadata.items())
-    return [rule.unit, sorted(set(rule.per)), sorted(rule.models), sorted(rule.providers), metadata]
-
-
-def _rate_refusal(rule: LimitRule, overrun: Overrun, visit: Visit) -> GatewayError:
-    named = f"limit '{rule.id}' " if rule.id else ""
-    return RateLimited(f"{named}({plain(rule.limit)} {rule.unit} per {rule.window}s, {rule.technique})")
-
-
-def spend_refusal(
-    name: str, limit_usd: str, window_s: int, technique: str, overrun: Overrun, visit: Visit
-) -> GatewayError:
-    """A budget's refusal, in the words that are known from Cloudflare."""
-    return SpendLimitExceeded(
-        f"rule '{name}' (cost limit {limit_usd} per {window_s}s, {technique}) "
-        f"for {visit.target.provider} {visit.target.model}"
-    )

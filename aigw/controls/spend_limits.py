@@ -7,7 +7,8 @@ from functools import partial
 
 from aigw.controls.limit import SPEND, Limit
 from aigw.controls.partition import filters, part
-from aigw.controls.rules import Rule, Rules, make_window, nanousd, plain, rule_key, spend_refusal
+from aigw.controls.rule_terms import make_window, nanousd, plain, rule_key, spend_refusal
+from aigw.controls.rules import Rule, Rules
 from aigw.controls.snapshots import Compiled
 from aigw.controls.visit import Visit
 from aigw.values.gateway import Gateway, SpendFilter, SpendRule
