@@ -12,34 +12,34 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from aigw.controls.cache import Cache, CachePlan, Made
-from aigw.errors import FellBehind, GatewayError, InternalError
+from aigw.dispatch.seat import CHUNK_BYTES, Seat
+from aigw.errors import FellBehind, GatewayError
 from aigw.interfaces import IUpstreamCall, IUpstreamReceiver
 from aigw.values.cached import CachedAnswer
 from aigw.values.step import Headers
-from aigw.values.usage import Usage
 
-# What a kept chunk takes beside its bytes: the object around them, and its place in the list.
-CHUNK_BYTES = 48
+Turn = Callable[[Callable[[], None]], object]
 
 
 @attrs.define
 class Memory:
     """
-    The room that flights have.
+    The room that flights have, and their share of a turn.
 
     Attributes:
         flight_bytes: For one: beyond it, the answer is neither kept nor joined any more, and a seat that is so far
             behind the fastest is given up.
         total_bytes: For all: beyond it, answers are neither kept nor joined.
+        turn_chunks: Pieces that one who catches up is told before others get their turn.
         held_bytes: What all of them hold now.
     """
 
     flight_bytes: int = 32 * 1024 * 1024
     total_bytes: int = 256 * 1024 * 1024
+    turn_chunks: int = 128
     held_bytes: int = 0
 
 
@@ -50,10 +50,11 @@ class Flight:
         plan: Of the step that started it.
         cache: Takes the answer once it is whole.
         memory: See there.
+        turn: Calls back in a later turn of the reactor.
         unlist: Called with the flight when nobody may join it any more; more often than once.
 
     Attributes:
-        plan: As given.
+        plan, memory, turn: As given.
         listed: Whether others may join.
         made: What a seat told of the answer, once one has read it to its end.
         head_told: Status and header fields, None until they have come.
@@ -67,7 +68,6 @@ class Flight:
         "_call",
         "_flowing",
         "_held_bytes",
-        "_memory",
         "_resends",
         "_seats",
         "_unlist",
@@ -78,13 +78,18 @@ class Flight:
         "head_told",
         "listed",
         "made",
+        "memory",
         "plan",
+        "turn",
     )
 
-    def __init__(self, plan: CachePlan, cache: Cache, memory: Memory, unlist: Callable[[Flight], None]) -> None:
+    def __init__(
+        self, plan: CachePlan, cache: Cache, memory: Memory, turn: Turn, unlist: Callable[[Flight], None]
+    ) -> None:
         self.plan = plan
+        self.turn = turn
         self._cache = cache
-        self._memory = memory
+        self.memory = memory
         self._unlist = unlist
         self._call: IUpstreamCall | None = None
         # Replaced, never changed, so that whoever goes through it may be left on the way.
@@ -151,7 +156,7 @@ class Flight:
     def _dispose(self) -> None:
         """Nobody is left."""
         self._unlist(self)
-        self._memory.held_bytes -= self._held_bytes
+        self.memory.held_bytes -= self._held_bytes
         self._held_bytes = 0
         self.chunks.clear()
         call, self._call = self._call, None
@@ -179,7 +184,7 @@ class Flight:
 
     def data(self, chunk: bytes) -> None:
         """See `IUpstreamReceiver`."""
-        memory = self._memory
+        memory = self.memory
         size = len(chunk) + CHUNK_BYTES
         self._held_bytes += size
         memory.held_bytes += size
@@ -207,7 +212,7 @@ class Flight:
 
     def trim(self) -> None:
         """Let go of what everybody has, unless all of it is still wanted and there is room."""
-        memory = self._memory
+        memory = self.memory
         if self._whole:
             if self._held_bytes <= memory.flight_bytes and memory.held_bytes <= memory.total_bytes:
                 return
@@ -234,7 +239,7 @@ class Flight:
             del chunks[:count]
         self.base += count
         self._held_bytes -= freed
-        self._memory.held_bytes -= freed
+        self.memory.held_bytes -= freed
 
     def vouch(self, made: Made) -> CachedAnswer | None:
         """
@@ -253,180 +258,3 @@ class Flight:
             return None
         chunks = self.chunks
         return self._cache.offer(self.plan, *self.head_told, chunks[0] if len(chunks) == 1 else b"".join(chunks), made)
-
-
-@implementer(IUpstreamCall)
-class Seat:
-    """
-    One exchange's part of a flight. Nothing is told before `begin`.
-
-    Args:
-        flight: See there.
-        receiver: The exchange, an `IUpstreamReceiver`. What it raises harms nobody else.
-        guest: Whether the call was another's idea.
-
-    Attributes:
-        guest: As given.
-        at: Number of the chunk that comes next.
-        read_bytes: What it was told, counted as it is held.
-        flows: Whether it takes what comes.
-        owns: Whether the cost of the call is this exchange's: that of exactly one at any time, also after its end.
-    """
-
-    _log = Logger()
-
-    __slots__ = (
-        "_begun",
-        "_flight",
-        "_headed",
-        "_over",
-        "_paused",
-        "_receiver",
-        "_serving",
-        "at",
-        "flows",
-        "guest",
-        "owns",
-        "read_bytes",
-    )
-
-    def __init__(self, flight: Flight, receiver: Any, guest: bool) -> None:
-        self._flight = flight
-        self._receiver = receiver
-        self.guest = guest
-        self._begun = False
-        self._paused = False
-        self._headed = False
-        self._over = False
-        self._serving = False
-        self.at = 0
-        self.read_bytes = 0
-        self.flows = False
-        self.owns = not guest
-
-    @property
-    def made(self) -> Made | None:
-        """What somebody who read the answer to its end told of it; None while nobody has."""
-        return self._flight.made
-
-    def vouch(self, model: str, usage: Usage | None, log_id: str) -> CachedAnswer | None:
-        """
-        Tell that the answer is whole and no error; for within `completed`. The first to do so has it kept.
-
-        Args:
-            model: As the answer names it.
-            usage: As the answer tells it.
-            log_id: Of the exchange.
-        Returns:
-            The answer as it is kept, to the first; None to the others, and when it is not kept.
-        """
-        return self._flight.vouch(Made(model, usage, log_id))
-
-    # What the exchange does -----------------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Hear what has come, and what comes."""
-        self._begun = True
-        self._go_on()
-
-    def pause(self) -> None:
-        """See `IUpstreamCall`."""
-        if not self._paused:
-            self._paused = True
-            self.flows = False
-            self._flight.balance()
-
-    def resume(self) -> None:
-        """See `IUpstreamCall`."""
-        if self._paused:
-            self._paused = False
-            self._go_on()
-
-    def stop(self) -> None:
-        """See `IUpstreamCall`."""
-        if not self._over:
-            self._end()
-            self._flight.leave(self, early=True)
-
-    def _go_on(self) -> None:
-        if self._over or self._paused or not self._begun:
-            return
-        self.flows = True
-        self.serve()
-        self._flight.balance()
-        self._flight.trim()
-
-    def _end(self) -> None:
-        self._over = True
-        self.flows = False
-
-    # What the flight does -------------------------------------------------------------------------------------------
-
-    def resent(self) -> None:
-        """The call went out once more."""
-        if not self._headed:
-            self._guarded(self._receiver.resent)
-
-    def serve(self) -> None:
-        """Tell what has come since."""
-        # A receiver may pause and resume within what it is told.
-        if self._serving or not self.flows:
-            return
-        self._serving = True
-        try:
-            self._tell()
-        except Exception:
-            self._log.failure("A receiver failed in the middle of an answer")
-            self.fail(InternalError(), early=True)
-        finally:
-            self._serving = False
-
-    def _tell(self) -> None:
-        flight, receiver = self._flight, self._receiver
-        if not self._headed:
-            if flight.head_told is None:
-                return
-            self._headed = True
-            receiver.head(*(_for_guests(*flight.head_told) if self.guest else flight.head_told))
-        chunks = flight.chunks
-        while self.flows:
-            index = self.at - flight.base
-            if index < len(chunks):
-                chunk = chunks[index]
-                self.at += 1
-                self.read_bytes += len(chunk) + CHUNK_BYTES
-                receiver.data(chunk)
-            elif flight.ended:
-                self._complete()
-            else:
-                return
-
-    def _complete(self) -> None:
-        self._end()
-        self._guarded(self._receiver.completed)
-        self._flight.leave(self, early=False)
-
-    def fail(self, error: GatewayError, *, early: bool) -> None:
-        """
-        There is no more of the answer for this seat.
-
-        Args:
-            error: For its receiver.
-            early: As for `Flight.leave`.
-        """
-        if self._over:
-            return
-        self._end()
-        self._flight.leave(self, early)
-        self._guarded(self._receiver.failed, error)
-
-    def _guarded(self, tell: Callable[..., object], *told: object) -> None:
-        try:
-            tell(*told)
-        except Exception:
-            self._log.failure("A receiver failed when it was told of its call")
-
-
-def _for_guests(status: int, headers: Headers) -> tuple[int, Headers]:
-    """A head without what was meant for one client alone."""
-    return status, tuple([field for field in headers if field[0] != b"set-cookie"])

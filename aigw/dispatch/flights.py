@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aigw.controls.cache import Cache, CachePlan
-from aigw.dispatch.flight import Flight, Memory, Seat
+from aigw.dispatch.flight import Flight, Memory, Turn
+from aigw.dispatch.seat import Seat
 from aigw.interfaces import IUpstreamCall
 
 # Flights that others may find. Beyond that, a call is its exchange's own.
@@ -19,6 +20,7 @@ class Flights:
 
     Args:
         cache: Takes whole answers.
+        turn: Calls back in a later turn of the reactor.
         memory: What all of them may hold.
         listed: How many may be found at a time.
 
@@ -27,8 +29,9 @@ class Flights:
         joined: How many seats were taken in a flight that was another's idea.
     """
 
-    def __init__(self, cache: Cache, memory: Memory | None = None, listed: int = LISTED) -> None:
+    def __init__(self, cache: Cache, turn: Turn, memory: Memory | None = None, listed: int = LISTED) -> None:
         self._cache = cache
+        self._turn = turn
         self._most = listed
         self._listed: dict[bytes, Flight] = {}
         self.memory = memory or Memory()
@@ -59,7 +62,7 @@ class Flights:
         if flight is not None:
             self.joined += 1
             return flight.join(receiver)
-        flight = Flight(plan, self._cache, self.memory, self._unlist)
+        flight = Flight(plan, self._cache, self.memory, self._turn, self._unlist)
         seat = flight.join(receiver)
         flight.start(start)
         if plan.shared and len(self._listed) < self._most:

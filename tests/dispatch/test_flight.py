@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from aigw.controls.cache import CachePlan
-from aigw.dispatch.flight import CHUNK_BYTES, Memory, Seat
+from aigw.dispatch.flight import Memory
 from aigw.dispatch.flights import Flights
+from aigw.dispatch.seat import CHUNK_BYTES, Seat
 from aigw.errors import ConnectFailed, FellBehind, InternalError, TruncatedStream
 from aigw.interfaces import IUpstreamCall, IUpstreamReceiver
 from aigw.testing.upstream import EVENT_STREAM, ScriptedCall, ScriptedUpstream
@@ -16,6 +19,7 @@ from tests.dispatch.flying import ALONE, NOW_MS, REQUEST, SHARED, DictStore, cac
 from tests.testing.test_upstream import UpstreamContract
 from tests.upstream.receiver import Recorder
 
+TURN_CHUNKS = 20
 TEXT = ((b"content-type", b"text/plain"),)
 
 
@@ -27,8 +31,9 @@ class FlightCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.upstream = ScriptedUpstream()
         self.store = DictStore()
-        self.memory = Memory(flight_bytes=100 * CHUNK_BYTES)
-        self.flights = Flights(cache(self.store), self.memory)
+        self.memory = Memory(flight_bytes=100 * CHUNK_BYTES, turn_chunks=TURN_CHUNKS)
+        self.turns: list[Callable[[], None]] = []
+        self.flights = Flights(cache(self.store), self.turns.append, self.memory)
 
     def board(self, plan: CachePlan = SHARED, begin: bool = True) -> tuple[Seat, Recorder]:
         """One more exchange."""
@@ -199,7 +204,7 @@ class SharingTests(FlightCase):
 
     def test_bounded(self) -> None:
         """Beyond the bound a call is its exchange's own."""
-        self.flights = Flights(cache(self.store), listed=0)
+        self.flights = Flights(cache(self.store), self.turns.append, listed=0)
         self.board()
         self.board()
         self.assertEqual((len(self.upstream.calls), len(self.flights)), (2, 0))
@@ -277,6 +282,37 @@ class PaceTests(FlightCase):
         got.react = react
         slow.resume()
         self.assertEqual((got.heard, nested), (["head", "data", "data"], 0))
+
+    def test_catching_up_lets_others_go_on(self) -> None:
+        """Who comes late into a long stream is told of it in several turns of the reactor, in its order."""
+        _, one = self.board()
+        self.call.head(200, TEXT)
+        for number in range(2 * TURN_CHUNKS):
+            self.call.data(b"%d," % number)
+        late, two = self.board()
+        self.call.data(b"more,")
+        self.assertEqual((two.heard.count("data"), len(self.turns)), (TURN_CHUNKS, 1))
+        late.pause()
+        self.turns.pop()()
+        self.assertEqual(two.heard.count("data"), TURN_CHUNKS)
+        late.resume()
+        self.call.complete()
+        self.assertNotIn("completed", two.heard)
+        self.turns.pop()()
+        self.assertEqual((two.body, two.ending), (one.body, "completed"))
+        self.assertEqual((self.memory.held_bytes, self.turns), (0, []))
+
+    def test_leaving_before_its_turn(self) -> None:
+        """Who leaves while it catches up hears nothing more."""
+        first, _ = self.board()
+        self.call.head(200, TEXT)
+        self.call.data(*[b"x"] * (2 * TURN_CHUNKS))
+        late, got = self.board()
+        late.stop()
+        first.stop()
+        self.turns.pop()()
+        self.assertEqual(len(got.body), TURN_CHUNKS)
+        self.assertTrue(self.call.stopped)
 
     def test_fell_behind(self) -> None:
         """One who lags by more than the bound is given up with a clear error; the others hear everything."""
