@@ -137,8 +137,10 @@ class LockTests(EntryCase):
         self.store("locked", authentication=False, locked=["*"])
 
     def test_native(self) -> None:
-        """A request's own header is ignored, and none of it reaches the provider."""
-        self.native("local/locked", "", ("cf-aig-collect-log", "false"), ("cf-aig-metadata", '{"a": 1}'))
+        """A request's own header is ignored, the answer names it, and none of it reaches the provider."""
+        headers = (("cf-aig-zdr", "true"), ("cf-aig-collect-log", "false"), ("cf-aig-metadata", '{"a": 1}'))
+        answer = self.native("local/locked", "", *headers)
+        self.assertEqual(answer.header("cf-aig-locked"), "cf-aig-collect-log,cf-aig-zdr")
         record = self.port.sink.ended[-1]
         self.assertEqual((record.origin.collect, record.origin.metadata), (True, b'{"a":1}'))
         self.assertFalse(any(name.startswith(b"cf-") for name in self.sent_headers()))

@@ -282,3 +282,52 @@ class EffectTests(TableCase):
             self.assertEqual(self.on_socket(name.decode(), "never"), 4003)
         self.assertEqual(self.native("cf-skip-cache", "true").status, 200)
         self.assertEqual(self.native("cf-cache-ttl", "60").status, 200)
+
+    def cached(self, gateway: str, *requests: tuple[dict[str, str], bytes]) -> list[str | None]:
+        """What `cf-aig-cache-status` says of each of some requests; those that a provider is asked for get `{}`."""
+        path = f"/v1/local/{gateway}/openai/chat/completions"
+        answers = [self.answered(path, headers=tuple(headers.items()), body=body) for headers, body in requests]
+        return [answer.header("cf-aig-cache-status") for answer in answers]
+
+    def store(self, name: str, **fields: Any) -> None:
+        """An owner sets an open gateway."""
+        fields = {"authentication": False, **fields}
+        self.successResultOf(Deferred.fromCoroutine(self.port.gateways.put("local", name, fields)))
+
+    def test_cache_ttl(self) -> None:
+        """It shortens, lengthens or ends what the gateway caches, and alone does not switch the cache on."""
+        self.store("caching", cache_ttl=300)
+        self.store("opted", cache_without_ttl=True)
+        for gateway, value, second in (
+            ("caching", "600", "HIT"),
+            ("caching", "5", "HIT"),
+            ("caching", "0", "MISS"),
+            ("open", "600", "MISS"),
+            ("opted", "600", "HIT"),
+        ):
+            asked = ({"cf-aig-cache-ttl": value}, b'{"model": "%b"}' % f"{gateway}-{value}".encode())
+            self.assertEqual(self.cached(gateway, asked, asked), ["MISS", second], (gateway, value))
+
+    def test_skip_cache(self) -> None:
+        """`true` neither reads nor stores, by today's spelling and that of old."""
+        self.store("caching", cache_ttl=300)
+        for name in ("cf-aig-skip-cache", "cf-skip-cache"):
+            body = b'{"model": "%b"}' % name.encode()
+            skipping, plain = ({name: "true"}, body), ({name: "false"}, body)
+            self.assertEqual(self.cached("caching", skipping, plain, plain, skipping), ["MISS", "MISS", "HIT", "MISS"])
+
+    def test_cache_key(self) -> None:
+        """It opts in, and is the key whatever is asked; not beyond the gateway."""
+        one, other = ({"cf-aig-cache-key": "k"}, b'{"model": "a"}'), ({"cf-aig-cache-key": "k"}, b'{"model": "b"}')
+        self.store("elsewhere")
+        self.assertEqual(self.cached("open", one, other), ["MISS", "HIT"])
+        self.assertEqual(self.cached("elsewhere", one), ["MISS"])
+
+    def test_custom_cost(self) -> None:
+        """What the request brings is what the log says it cost, whatever the price list knows."""
+        for value, cost in ((COST, 1_000_000 + 200_000), ('{"total_cost": 0.5}', 500_000_000)):
+            link, client = self.ask(headers=(("cf-aig-custom-cost", value),))
+            self.call.answer(USAGE)
+            link.settle()
+            self.assertEqual(self.answer(client).status, 200)
+            self.assertEqual((self.record.cost_nanousd, self.record.custom_cost), (cost, True), value)
