@@ -7,7 +7,7 @@ import asyncio
 import resource
 from pathlib import Path
 
-from benchmarks import idle, mixed, records, scenarios, table
+from benchmarks import idle, mixed, records, scenarios, table, workers
 from benchmarks.peers import PEERS, Unavailable
 
 
@@ -23,6 +23,8 @@ def main() -> None:
         asyncio.run(_install())
     elif options.command == "idle":
         print(asyncio.run(idle.run(options.sockets)))
+    elif options.command == "workers":
+        print(asyncio.run(workers.run(options.workers, options.rounds, options.seconds)))
     elif options.command == "mixed":
         print(asyncio.run(mixed.run(options.minutes, options.rate)))
     else:
@@ -64,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     load = commands.add_parser("mixed", help="growth, and how long the reactor is held, under mixed load with aborts")
     load.add_argument("--minutes", type=float, default=30.0)
     load.add_argument("--rate", type=float, default=100.0, help="requests a second of each of the four drivers")
+    many = commands.add_parser("workers", help="CPU for a request of several processes against one")
+    many.add_argument("--workers", type=int, default=2)
+    many.add_argument("--rounds", type=int, default=5)
+    many.add_argument("--seconds", type=float, default=4.0)
     compare = commands.add_parser("compare", help="what has changed between two records")
     compare.add_argument("old")
     compare.add_argument("new")

@@ -9,7 +9,7 @@ import signal
 import sys
 import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from string import Template
@@ -165,7 +165,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, stub_port: int, more: str = "", turns: Path | None = None) -> AsyncIterator[Gateway]:
+async def gateway(
+    folder: Path, stub_port: int, more: str = "", turns: Path | None = None, options: Sequence[str] = ()
+) -> AsyncIterator[Gateway]:
     """
     Run a gateway until the block is left.
 
@@ -174,6 +176,7 @@ async def gateway(folder: Path, stub_port: int, more: str = "", turns: Path | No
         stub_port: Of the provider.
         more: Lines put behind the settings file's own, which end with a table.
         turns: Where it writes how long it held the reactor, see `benchmarks.turns`; None: it does not look.
+        options: More of the command line.
     """
     config = folder / "aigw.toml"
     config.write_text(Template(CONFIG.read_text()).substitute(STUB=stub_port) + more)
@@ -182,7 +185,7 @@ async def gateway(folder: Path, stub_port: int, more: str = "", turns: Path | No
     start = ("-m", "benchmarks.turns", str(turns)) if turns else ("-c", "from twisted.scripts.twistd import run; run()")
     command = [sys.executable, *start, "--nodaemon", "--pidfile=", "aigateway", "--config", str(config)]
     command += ["--data-dir", str(folder / "data"), "--listen", "tcp:0:interface=127.0.0.1"]
-    command += ["--control", "tcp:0:interface=127.0.0.1"]
+    command += ["--control", "tcp:0:interface=127.0.0.1", *options]
     log = folder / "gateway.log"
     async with program(*command, log=log, environ=environ, cwd=folder) as process:
         output = await _until_ready(process, log)
