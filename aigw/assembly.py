@@ -172,7 +172,7 @@ class Node:
         counts = StageCounts()
         controls = make_controls(
             *(state.counters, state.cache, utc_ms, gateways.version, settings.estimates),
-            *(Policies(policies, counts), counts, alerts),
+            *(Policies(policies, counts), counts, partial(reactor.callLater, 0), alerts),
         )
         self._rebuild_budgets(state, logs, database)
         parts = Parts(

@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 
 from aigw.controls.bounds import HolderGuard
 from aigw.controls.cache import Cache, CachePlan, Found
+from aigw.controls.entry import Till, Watch
 from aigw.controls.estimate import Estimates, EstimateSettings
-from aigw.controls.hold import NOTHING_HELD, Hold, Till, Watch
+from aigw.controls.hold import NOTHING_HELD, Hold
 from aigw.controls.holder_limits import HolderLimits
 from aigw.controls.policies import Policies
 from aigw.controls.rate_limits import GatewayRateLimits
@@ -132,6 +133,7 @@ def make_controls(
     estimates: EstimateSettings,
     policies: Policies,
     counts: StageCounts,
+    soon: Callable[[Callable[[], None]], object],
     watch: Watch | None = None,
 ) -> Controls:
     """
@@ -145,9 +147,12 @@ def make_controls(
         estimates: Of what a request may use.
         policies: The owner's.
         counts: See `Controls`.
+        soon: Calls back in the next turn of the reactor.
         watch: Is told when budgets change.
     """
     cache = Cache(store, utc_ms)
     till = Till(counters, Estimates(estimates), utc_ms, watch)
     sources = (GatewayRateLimits(), HolderLimits(), GatewaySpendLimits(), policies)
-    return Controls((HolderGuard(), policies), cache, Flights(cache), Reserve(till, sources, counts), version, counts)
+    return Controls(
+        (HolderGuard(), policies), cache, Flights(cache, soon), Reserve(till, sources, counts), version, counts
+    )

@@ -16,7 +16,7 @@ from aigw.controls.cache import CachePlan, Found
 from aigw.dispatch.accounting import NO_TARGET, Account, Taken
 from aigw.dispatch.admission import Admitted
 from aigw.dispatch.answer import Outcome
-from aigw.dispatch.flight import Seat
+from aigw.dispatch.seat import Seat
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan
 from aigw.dispatch.prepared import send_prepared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aigw.controls.estimate import EstimateSettings
@@ -41,4 +42,5 @@ def memory_controls(
         EstimateSettings(),
         Policies(policies or MemoryDocuments(read_rulings, utc_ms), counts),
         counts,
+        partial(clock.callLater, 0),
     )
