@@ -17,6 +17,9 @@ Part = Callable[[Visit], str | None]
 # What goes into a counter's key as it is. All else (long texts, separators, what no database takes) goes as a digest.
 _PLAIN = re.compile(r"[A-Za-z0-9@._/+-]{1,64}\Z").match
 
+# How the bounds of a token are named.
+_TOKEN = "token:"
+
 
 def name_filter(patterns: Collection[str]) -> Callable[[str], bool]:
     """
@@ -81,8 +84,17 @@ def _metadata_part(key: str, visit: Visit) -> str | None:
     return None if value is None else metadata_text(value)
 
 
+def _token(visit: Visit) -> str | None:
+    caller = visit.caller
+    # A minted token counts with the one that it was minted from, which comes behind it: to mint many is no way round.
+    for bound in reversed(caller.bounds):
+        if bound.holder.startswith(_TOKEN):
+            return bound.holder.removeprefix(_TOKEN)
+    return caller.token_id or None
+
+
 _PARTS: dict[str, Part] = {
-    "token": lambda visit: visit.caller.token_id or None,
+    "token": _token,
     "team": lambda visit: visit.caller.team or None,
     "user": lambda visit: visit.caller.user or None,
     "provider": lambda visit: visit.target.provider,

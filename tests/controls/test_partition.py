@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aigw.controls.authentication import Caller
+from aigw.controls.authentication import Bound, Caller
 from aigw.controls.partition import filters, key_text, metadata_text, part
 from aigw.values.gateway import Gateway
+from aigw.values.limits import Bounds
 from tests.controls.visits import visit
 
 GATEWAY = Gateway(id="default")
@@ -68,6 +69,13 @@ class PartTests(SynchronousTestCase):
             with self.subTest(name=name):
                 self.assertEqual(part(name)(full), value)
                 self.assertEqual(part(name)(empty), "openai" if name == "provider" else None)
+
+    def test_minted_tokens(self) -> None:
+        """Tokens that a backend mints for its users count together with the backend's own."""
+        bounds = tuple(Bound(holder, Bounds()) for holder in ("token:tok_minted", "token:tok_1", "team:local/blue"))
+        minted = visit(GATEWAY, Caller("tok_minted", True, "blue", bounds=bounds))
+        own = visit(GATEWAY, Caller("tok_1", True, "blue", bounds=bounds[1:]))
+        self.assertEqual([part("token")(each) for each in (minted, own)], ["tok_1", "tok_1"])
 
 
 class KeyTests(SynchronousTestCase):
