@@ -17,8 +17,8 @@ Part = Callable[[Visit], str | None]
 # What goes into a counter's key as it is. All else (long texts, separators, what no database takes) goes as a digest.
 _PLAIN = re.compile(r"[A-Za-z0-9@._/+-]{1,64}\Z").match
 
-# How the bounds of a token are named.
-_TOKEN = "token:"
+# How the holder of bounds is named when it is a token.
+_HOLDER = "token:"
 
 
 def name_filter(patterns: Collection[str]) -> Callable[[str], bool]:
@@ -88,8 +88,8 @@ def _token(visit: Visit) -> str | None:
     caller = visit.caller
     # A minted token counts with the one that it was minted from, which comes behind it: to mint many is no way round.
     for bound in reversed(caller.bounds):
-        if bound.holder.startswith(_TOKEN):
-            return bound.holder.removeprefix(_TOKEN)
+        if bound.holder.startswith(_HOLDER):
+            return bound.holder.removeprefix(_HOLDER)
     return caller.token_id or None
 
 
