@@ -16,13 +16,13 @@ from aigw.controls.cache import CachePlan, Found
 from aigw.dispatch.accounting import NO_TARGET, Account, Taken
 from aigw.dispatch.admission import Admitted
 from aigw.dispatch.answer import Outcome
-from aigw.dispatch.seat import Seat
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan
 from aigw.dispatch.prepared import send_prepared
 from aigw.dispatch.reading import Reading
 from aigw.dispatch.replay import Replay, StoredReader
 from aigw.dispatch.retry import may_retry_error, may_retry_status, retry_delay_ms
+from aigw.dispatch.seat import Seat
 from aigw.errors import GatewayError, InternalError, SpoolFull
 from aigw.interfaces import IReply, IUpstreamCall, IUpstreamReceiver
 from aigw.serving.wheel import Timer
