@@ -246,7 +246,6 @@ def may_cache(visit: Visit) -> bool:
         request.method == b"POST"
         and isinstance(request.body, bytes)
         and settings.get(b"cf-aig-skip-cache", b"").strip().lower() != b"true"
-        and asked_ttl_s(visit) != 0
     )
 
 

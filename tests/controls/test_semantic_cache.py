@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -121,6 +122,11 @@ class RealTests(TestCase):
         await self.ask("Will it rain?")
         self.assertIsNotNone((await self.ask("Will it rain?")).answer)
         self.assertIsNone((await self.ask("Will it rain?", temperature=1)).answer)
+        # Vectors of two models have nothing to do with each other.
+        settings = msgspec.structs.replace(SETTINGS, url=f"{self.endpoint.url}/v1/embeddings", model="large")
+        other_model = Gateway(id="g", semantic_cache=settings)
+        await self.caches.prepare(other_model)
+        self.assertIsNone((await self.ask("Will it rain?", other_model)).answer)
         elsewhere = self.owners(f"{self.endpoint.url}/v1/embeddings", "h")
         await self.caches.prepare(elsewhere)
         self.assertIsNone((await self.ask("Will it rain?", elsewhere)).answer)

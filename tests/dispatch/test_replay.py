@@ -121,6 +121,31 @@ class ReplayTests(ReplayCase):
         replay.resume()
         self.assertEqual(self.got.body, STREAM)
 
+    def test_resume_within(self) -> None:
+        """A receiver that pauses and goes on within one piece is not told of the next in the middle of that one."""
+        replay = self.replay(STREAM)
+        nested = 0
+
+        def react(name: str) -> None:
+            nonlocal nested
+            self.assertEqual(nested, 0)
+            nested += 1
+            replay.pause()
+            replay.resume()
+            nested -= 1
+
+        self.got.react = react
+        replay.begin()
+        self.assertEqual((self.got.body, self.got.ending, nested), (STREAM, "completed", 0))
+
+    def test_resume_before_its_turn(self) -> None:
+        """Who pauses and goes on while a turn is waited for still lets the others have theirs."""
+        replay = self.replay(b"data: x\n\n" * (2 * EVENTS_A_TURN))
+        replay.begin()
+        replay.pause()
+        replay.resume()
+        self.assertEqual((len(self.chunks), len(self.turns)), (EVENTS_A_TURN, 1))
+
     def test_resume_before_begin(self) -> None:
         """Nothing is told before `begin`."""
         replay = self.replay(STREAM)
