@@ -91,4 +91,4 @@ class GatewaysTests(IntegrationTestCase):
         while (await self.shown("default"))["origin"] != "stored":
             pass
         self.assertTrue((await self.shown("default"))["created_at"])
-        await self.until(Path(self.data_dir, "gateways.json").exists)
+        await self.until(Path(self.data_dir, "gateway.json").exists)
