@@ -19,9 +19,10 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,7 +33,7 @@ from aigw.values.gateway import Gateway
 from benchmarks import frames
 from benchmarks.gateway import CONFIG
 from benchmarks.load import NUMBER, Plan
-from benchmarks.ours import CONTROLLED, over_http, over_socket
+from benchmarks.ours import CONTROLLED, PLAIN, over_http, over_socket
 from benchmarks.stub import answer, chunks
 
 RECORD = Path(__file__).with_name("records") / "counting.json"
@@ -43,12 +44,27 @@ AT_ONCE = 8
 TOLERANCE = 0.05
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
-# Front, and whether the answers are streams.
+
+
+class How(NamedTuple):
+    """
+    Attributes:
+        front: `websocket`, `universal` or `native`.
+        stream: Whether the answers are streams.
+        gateway: Of the settings file.
+    """
+
+    front: str
+    stream: bool = False
+    gateway: str = CONTROLLED
+
+
 RUNS = {
-    "websocket": ("websocket", False),
-    "websocket stream": ("websocket", True),
-    "HTTP universal": ("universal", False),
-    "HTTP native": ("native", False),
+    "websocket": How("websocket"),
+    "websocket, no controls": How("websocket", gateway=PLAIN),
+    "websocket, stream": How("websocket", stream=True),
+    "HTTP universal": How("universal"),
+    "HTTP native": How("native"),
 }
 
 _SHOWN = 500
@@ -117,66 +133,85 @@ class Calls:
         return self.by_place.total()
 
 
-def count(front: str, stream: bool) -> tuple[dict[str, float], Calls]:
+class Run:
     """
-    Run one front.
+    One front of one gateway, asked again and again.
 
     Args:
-        front: `websocket`, `universal` or `native`.
-        stream: Whether the answers are streams.
-    Returns:
-        Calls, and blocks of memory that were kept, for a request; and where the calls went.
+        how: See `How`.
+        cached: Whether answers are stored; they stay in memory, as they should.
     """
-    upstream = AnsweringUpstream()
-    port = MemoryDataPort(
-        gateways=(_gateway(),), upstream=upstream, providers={"openai": ProviderSettings(base_url="http://stub.test")}
-    )
-    upstream.clock = port.clock
-    plan = _plan(front, stream)
-    link, client = port.connect_raw(_upgrade(plan) if front == "websocket" else b"")
-    numbers = iter(range(1, 10**8))
-    calls = Calls()
 
-    def ask(requests: int) -> None:
+    def __init__(self, how: How, cached: bool = True) -> None:
+        gateway = _gateway(how.gateway)
+        upstream = AnsweringUpstream()
+        self._port = MemoryDataPort(
+            gateways=(gateway if cached else msgspec.structs.replace(gateway, cache_ttl=0),),
+            upstream=upstream,
+            providers={"openai": ProviderSettings(base_url="http://stub.test")},
+        )
+        upstream.clock = self._port.clock
+        self._plan = _plan(how)
+        self._numbers = count(1)
+        upgrade = _upgrade(self._plan) if self._plan.front == "websocket" else b""
+        self._link, self._client = self._port.connect_raw(upgrade)
+
+    def ask(self, requests: int) -> None:
+        """
+        Have so many requests answered.
+
+        Raises:
+            RuntimeError: One was answered with an error.
+        """
+        client, port = self._client, self._port
         for _ in range(requests // AT_ONCE):
             for _ in range(AT_ONCE):
-                client.send(_request(plan, next(numbers)))
-                if plan.front == "http":
-                    link.settle()
-            link.settle()
+                client.send(_request(self._plan, next(self._numbers)))
+                if self._plan.front == "http":
+                    self._link.settle()
+            self._link.settle()
+            if b'"error"' in client.received:
+                raise RuntimeError(client.received[-_SHOWN:].decode("utf-8", "replace"))
             # Nobody reads them: they would only look like a leak.
+            client.received = b""
             for kept in (port.sink.begun, port.sink.ended, port.meter.records):
                 kept.clear()
-            client.received = client.received[-_SHOWN:]
 
+
+def calls_of(how: How) -> Calls:
+    """The calls of `REQUESTS` requests."""
+    calls, run = Calls(), Run(how)
+    run.ask(WARM)
+    # What a collection calls depends on when it comes.
     gc.collect()
     gc.disable()
     try:
-        ask(WARM)
-        if b'"error"' in client.received:
-            raise RuntimeError(client.received.decode("utf-8", "replace"))
-        gc.collect()
-        before = sys.getallocatedblocks()
-        ask(REQUESTS)
-        gc.collect()
-        more = sys.getallocatedblocks() - before
-        calls.run(lambda: ask(REQUESTS))
+        calls.run(lambda: run.ask(REQUESTS))
     finally:
         gc.enable()
-    return {"calls": round(calls.total / REQUESTS, 2), "kept_blocks": round(more / REQUESTS, 2)}, calls
+    return calls
 
 
-def _gateway() -> Gateway:
+def kept_blocks(how: How) -> float:
+    """Blocks of memory that a request leaves behind, but for its answer in the cache."""
+    run = Run(how, cached=False)
+    run.ask(WARM)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    run.ask(REQUESTS)
+    gc.collect()
+    return (sys.getallocatedblocks() - before) / REQUESTS
+
+
+def _gateway(name: str) -> Gateway:
     declared = tomllib.loads(Template(CONFIG.read_text()).substitute(STUB=0))["gateway"]
-    return next(
-        one for one in (msgspec.convert(each, Gateway, strict=False) for each in declared) if one.id == CONTROLLED
-    )
+    return next(one for one in (msgspec.convert(each, Gateway, strict=False) for each in declared) if one.id == name)
 
 
-def _plan(front: str, stream: bool) -> Plan:
+def _plan(how: How) -> Plan:
     stand: Any = Stand()
-    socket, universal, native = over_socket(stand), *over_http(stand)
-    return {"websocket": socket, "universal": universal, "native": native}[front].plan_for(stream, 1)
+    socket, universal, native = over_socket(stand, how.gateway), *over_http(stand, how.gateway)
+    return {"websocket": socket, "universal": universal, "native": native}[how.front].plan_for(how.stream, 1)
 
 
 def _upgrade(plan: Plan) -> bytes:
@@ -196,15 +231,18 @@ def _request(plan: Plan, number: int) -> bytes:
     return f"POST {plan.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-def run() -> dict[str, dict[str, float]]:
+def found() -> dict[str, dict[str, float]]:
     """All runs, by their name."""
-    return {name: count(*how)[0] for name, how in RUNS.items()}
+    return {
+        name: {"calls": round(calls_of(how).total / REQUESTS, 2), "kept_blocks": round(kept_blocks(how), 2)}
+        for name, how in RUNS.items()
+    }
 
 
 def recorded() -> dict[str, Any]:
     """The record."""
-    found: dict[str, Any] = json.loads(RECORD.read_text())
-    return found
+    record: dict[str, Any] = json.loads(RECORD.read_text())
+    return record
 
 
 def show(name: str, calls: Calls, top: int) -> str:
@@ -244,19 +282,19 @@ def main() -> None:
         )
     if options.top:
         for name, how in RUNS.items():
-            print(show(name, count(*how)[1], options.top))
+            print(show(name, calls_of(how), options.top))
         return
-    numbers = run()
+    numbers = found()
     if options.update:
         RECORD.write_text(json.dumps({"python": PYTHON, "runs": numbers}, indent=1) + "\n")
     if options.json:
         print(json.dumps(numbers))
         return
     before = recorded()["runs"]
-    for name, found in numbers.items():
+    for name, now in numbers.items():
         was = before.get(name, {}).get("calls", 0)
-        change = f"{(found['calls'] / was - 1) * 100:+.1f} %" if was else "new"
-        print(f"{name:24} {found['calls']:9.2f} calls ({change}), {found['kept_blocks']:.2f} blocks kept")
+        change = f"{(now['calls'] / was - 1) * 100:+.1f} %" if was else "new"
+        print(f"{name:24} {now['calls']:9.2f} calls ({change}), {now['kept_blocks']:.2f} blocks kept")
 
 
 if __name__ == "__main__":
