@@ -45,6 +45,7 @@ class IdentityProvider:
         asked: How often the key set was asked for.
         away: Whether asking fails.
         slow: Whether answers wait until `answer` is called.
+        names_algorithms: Whether each published key says what it is for.
     """
 
     def __init__(self, now_s: Any, issuer: str = "https://id.example", audience: str = "aigw") -> None:
@@ -54,6 +55,7 @@ class IdentityProvider:
         self.asked = 0
         self.away = False
         self.slow = False
+        self.names_algorithms = False
         self._now_s = now_s
         self._waiting: list[Deferred[OutboundAnswer]] = []
 
@@ -81,6 +83,7 @@ class IdentityProvider:
         algorithms = get_default_algorithms()
         keys = [
             {**algorithms[kind].to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig"}
+            | ({"alg": kind} if self.names_algorithms else {})
             for kid, (kind, key) in self.keys.items()
         ]
         return json.dumps({"keys": keys}).encode()

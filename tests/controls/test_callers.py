@@ -163,6 +163,7 @@ class MintedTests(CallersTestCase):
         self.successResultOf(Deferred.fromCoroutine(self.tokens.revoke(minted_id)))
         self.assertRaises(Unauthorized, self.caller, text)
         self.assertRaises(Unauthorized, admission.present, CLOSED, self.now_ms)
+        self.assertIs(self.caller(text, OPEN), ANONYMOUS)
         self.assertEqual(told, [minted_id])
         self.caller(other)
         self.caller(parent.text)

@@ -148,6 +148,14 @@ class AttackTests(IdentityTestCase):
         self.refused(f"{part({'alg': 'RS256', 'kid': 'k1'})}.{body}.{signature}")
         self.refused(self.provider.sign("rsa"), self.started(algorithms=("ES256",)))
 
+    def test_a_key_for_one_algorithm(self) -> None:
+        """A key that is published for one algorithm verifies nothing that was signed with another."""
+        self.provider.names_algorithms = True
+        self.provider.add_key("rsa", "RS256")
+        self.clock.advance(300)
+        self.verify(self.provider.sign("rsa"))
+        self.refused(self.provider.sign("rsa", algorithm="PS256"))
+
     def test_a_key_of_its_own(self) -> None:
         """A token that brings its own key, or says where it is, is verified with the published one."""
         mine = private_key("ES256", 99)

@@ -47,6 +47,12 @@ class MinterTests(SynchronousTestCase):
         self.assertRegex(minted.id, MINTED_ID)
         self.assertTrue(minted.id.startswith(self.parent.id))
 
+    def test_its_end(self) -> None:
+        """A minted token is none from its end on, also where it was taken before."""
+        text = self.mint(expires_in_s=60).encode()
+        self.assertIsNotNone(self.minter.verify(text, NOW_MS + 59_999))
+        self.assertIsNone(self.minter.verify(text, NOW_MS + 60_000))
+
     def test_every_server_with_the_key(self) -> None:
         """Servers that share the master key take each other's tokens; others do not."""
         text = self.mint()

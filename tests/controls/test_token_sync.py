@@ -62,8 +62,11 @@ class SyncTests(TestCase):
         await self.database.query('UPDATE tokens SET bounds = \'{"colours": ["red"]}\'')
         await sync(self.there, self.database)
         self.assertEqual(self.there.all(), [])
-        await sync(self.here, self.database)
+        asked = Counted(self.database)
+        await sync(self.here, asked)
         self.assertEqual(self.here.all(), [made.token])
+        # Nothing was told, so nobody is woken to look at it again.
+        self.assertEqual([sql for sql in asked.asked if "INSERT" in sql or "notify" in sql], [])
 
     async def test_a_minted_token_that_was_revoked(self) -> None:
         """The end of a minted token, of which nothing else is kept, reaches every node."""
@@ -156,6 +159,27 @@ class SyncTests(TestCase):
             await self.here.create(f"app {count}")
             while await self.database.query("SELECT count(*) FROM tokens") != [(count,)]:
                 pass
+
+
+@implementer(IDatabase)
+class Counted:
+    """A database that keeps what it was asked."""
+
+    available = True
+
+    def __init__(self, real: Database) -> None:
+        self._real = real
+        self.asked: list[str] = []
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Deferred[list[tuple[Any, ...]]]:
+        self.asked.append(sql)
+        return self._real.query(sql, parameters)
+
+    def transact(self, interaction: Callable[[Any], Any]) -> Deferred[Any]:
+        return self._real.transact(interaction)
+
+    def when_available(self, call: Callable[[], None]) -> None:
+        raise NotImplementedError
 
 
 @implementer(IDatabase)

@@ -180,6 +180,18 @@ class RevocationTests(MintCase):
         ended = Token(token_id, "minted", frozenset(), "local", None, START_MS, START_MS + 1, START_MS)
         return TokenEntry(b"d" * 32, ended)
 
+    def test_changed_origins(self) -> None:
+        """A page that a team is no longer for makes no further request on the socket that it has open."""
+        documents = self.port.team_documents
+        self.successResultOf(Deferred.fromCoroutine(documents.put("local", "red", {})))
+        link, client = self.browse(self.parent(team="red"))
+        origins = {"bounds": {"origins": ["https://other.example"]}}
+        self.successResultOf(Deferred.fromCoroutine(documents.put("local", "red", origins)))
+        client.send(CREATE)
+        link.settle()
+        (last,) = client.about("e")
+        self.assertEqual((last["response"]["internalCode"], client.close_code), (4030, 1008))
+
     def test_changed_bounds(self) -> None:
         """A team's new bounds hold for the next request of an open socket; with the team gone, there is none."""
         documents = self.port.team_documents
