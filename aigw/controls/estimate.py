@@ -23,6 +23,7 @@ from msgspec import Meta
 
 from aigw.controls.visit import Visit
 from aigw.errors import UnpricedModel
+from aigw.values.limits import Unit
 from aigw.values.usage import Usage
 
 # English text in JSON has about four bytes a token.
@@ -109,36 +110,42 @@ class Estimates:
         if len(means) > MODELS_KEPT:
             means.popitem(last=False)
 
-    def tokens(self, usage: Usage) -> tuple[int, int]:
-        """Amount and need of a limit in tokens."""
-        need = max(1, min(usage.tokens_in, _MOST))
-        return max(need, min(usage.tokens_in + usage.tokens_out, _MOST)), need
-
-    def nanousd(self, visit: Visit, usage: Usage) -> tuple[int, int]:
+    def amount(self, visit: Visit, unit: Unit, usage: Usage) -> int:
         """
-        Amount and need of a limit in dollars.
+        What a step may come to, in a limit's unit.
 
+        Args:
+            visit: The step.
+            unit: Of the limit.
+            usage: From `usage`.
         Raises:
             UnpricedModel: Nobody knows the price, and the owner wants such a step refused.
         """
-        certain = Usage(usage.tokens_in, 0)
+        if unit == "requests":
+            return 1
+        if unit == "tokens":
+            return max(1, min(usage.tokens_in + usage.tokens_out, _MOST))
         cost = visit.price(usage)
-        # A fixed price (the request's own) is the same without output, so the whole of it is certain. A model may have
-        # no price for output because it gives none.
-        need = visit.price(certain)
-        if cost is None:
-            cost = need
-        if cost is None:
-            cost, need = self.unpriced(visit, usage), self.unpriced(visit, certain)
-        need = max(1, min(need or 0, _MOST))
-        return max(need, min(cost, _MOST)), need
+        if cost is None and usage.tokens_out:
+            # A model may have no price for output because it gives none.
+            cost = visit.price(Usage(usage.tokens_in, 0))
+        return max(1, min(self.unpriced(visit, usage) if cost is None else cost, _MOST))
+
+    def need(self, visit: Visit, unit: Unit, usage: Usage) -> int:
+        """
+        What a step certainly uses: its amount without the output. A fixed price is the same without output.
+
+        Args, Raises:
+            As `amount`.
+        """
+        return self.amount(visit, unit, Usage(usage.tokens_in, 0))
 
     def unpriced(self, visit: Visit, usage: Usage) -> int:
         """
         Nano-dollars that count for a usage without a price: none, or those of the assumed one.
 
         Raises:
-            UnpricedModel: As above.
+            UnpricedModel: As `amount`.
         """
         choice = visit.gateway.unpriced_models
         if choice == "refuse":

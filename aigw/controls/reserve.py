@@ -20,9 +20,6 @@ from aigw.values.limits import Unit
 
 __all__ = ["NOTHING_HELD", "Hold", "Reserve"]
 
-# Amount and need; see `aigw.controls.estimate`.
-Size = tuple[int, int]
-
 
 class Reserve:
     """
@@ -70,38 +67,43 @@ class Reserve:
         return held
 
     def _take(self, visit: Visit, held: Hold, limits: Sequence[Limit]) -> Hold | Deferred[Hold]:
-        bid = _Bid(visit, held, self._till.utc_ms())
-        sizes: dict[Unit, Size] = {}
-        for limit in _by_key(limits):
-            size = sizes.get(limit.unit)
-            if size is None:
-                size = sizes[limit.unit] = self._size(visit, limit.unit)
-            bid.add(limit, size)
-        if "usd" in sizes:
+        bid = _Bid(visit, held, _by_key(limits))
+        amounts: dict[Unit, int] = {}
+        for limit in bid.limits:
+            if limit.unit not in amounts:
+                amounts[limit.unit] = 1 if limit.unit == "requests" else self._amount(visit, limit.unit)
+        if "usd" in amounts:
             self._counts["spend_limit"] += 1
-        if len(sizes) > 1 or "usd" not in sizes:
+        if len(amounts) > 1 or "usd" not in amounts:
             self._counts["rate_limit"] += 1
+        return self._put(bid, amounts, amounts)
+
+    def _amount(self, visit: Visit, unit: Unit) -> int:
+        estimates = self._till.estimates
+        return estimates.amount(visit, unit, estimates.usage(visit))
+
+    def _put(self, bid: _Bid, amounts: dict[Unit, int], needs: dict[Unit, int]) -> Hold | Deferred[Hold]:
+        """Take amounts by their units, where the needs of these units fit."""
+        bid.size(self._till.utc_ms(), amounts, needs)
         if not bid.charges:
             return bid.granted(self._till, ())
         try:
             verdict = self._till.counters.take(bid.charges)
         except StateUnavailable:
-            return self._without(visit, held, limits)
+            return self._without(bid)
         if isinstance(verdict, Deferred):
-            return verdict.addCallbacks(partial(self._judged, bid), partial(self._failed, visit, held, limits))
-        return self._judged(bid, verdict)
+            judged = partial(self._judged, bid, amounts, needs)
+            return verdict.addCallbacks(judged, partial(self._failed, bid))
+        return self._judged(bid, amounts, needs, verdict)
 
-    def _size(self, visit: Visit, unit: Unit) -> Size:
-        """What a step may come to, and what it certainly uses."""
-        if unit == "requests":
-            return 1, 1
-        estimates = self._till.estimates
-        usage = estimates.usage(visit)
-        return estimates.tokens(usage) if unit == "tokens" else estimates.nanousd(visit, usage)
-
-    def _judged(self, bid: _Bid, verdict: Verdict) -> Hold:
+    def _judged(
+        self, bid: _Bid, amounts: dict[Unit, int], needs: dict[Unit, int], verdict: Verdict
+    ) -> Hold | Deferred[Hold]:
         if verdict.refused < 0:
             return bid.granted(self._till, verdict.used)
+        if needs is amounts and any(unit != "requests" for unit in amounts):
+            # Mostly all of it fits, and nobody has to ask how little would do.
+            return self._put(bid, amounts, self._needs(bid.visit, amounts))
         entry = bid.charged[verdict.refused]
         entry.used = verdict.used[verdict.refused]
         if self._till.watch is not None:
@@ -109,22 +111,27 @@ class Reserve:
         retry_after_s = entry.limit.window.retry_after_s(bid.now_ms, verdict.oldest)
         raise refusal(entry.limit, bid.visit, entry.used, retry_after_s)
 
+    def _needs(self, visit: Visit, amounts: dict[Unit, int]) -> dict[Unit, int]:
+        estimates = self._till.estimates
+        usage = estimates.usage(visit)
+        return {unit: min(amount, estimates.need(visit, unit, usage)) for unit, amount in amounts.items()}
+
     # Without counters -----------------------------------------------------------------------------------------------
 
-    def _failed(self, visit: Visit, held: Hold, limits: Sequence[Limit], failure: Failure) -> Hold | Deferred[Hold]:
+    def _failed(self, bid: _Bid, failure: Failure) -> Hold | Deferred[Hold]:
         failure.trap(StateUnavailable)
-        return self._without(visit, held, limits)
+        return self._without(bid)
 
-    def _without(self, visit: Visit, held: Hold, limits: Sequence[Limit]) -> Hold | Deferred[Hold]:
+    def _without(self, bid: _Bid) -> Hold | Deferred[Hold]:
         """The counters cannot be reached: do what the owner chose."""
         # Counters of money may be on their way back from the log while all others are there.
-        money = [limit for limit in limits if limit.unit == "usd"]
-        others = [limit for limit in limits if limit.unit != "usd"] if money else []
-        if not all(passes(limit, visit) for limit in (money or limits)):
+        money = [limit for limit in bid.limits if limit.unit == "usd"]
+        others = [limit for limit in bid.limits if limit.unit != "usd"] if money else []
+        if not all(passes(limit, bid.visit) for limit in (money or bid.limits)):
             self.unavailable += 1
             raise unavailable()
         self.uncounted += 1
-        return self._take(visit, held, others) if others else held
+        return self._take(bid.visit, bid.held, others) if others else bid.held
 
 
 class _Bid:
@@ -133,52 +140,57 @@ class _Bid:
 
     Args:
         visit, held: See `Reserve.take`.
-        now_ms: UTC, milliseconds since the epoch.
+        limits: No two with the same key.
 
     Attributes:
-        visit, now_ms: As given.
+        visit, held, limits: As given.
+        now_ms: When it was put; UTC, milliseconds since the epoch.
         charges: What is to be taken.
         charged: The entry of each charge.
     """
 
-    __slots__ = ("_before", "_current", "_held", "charged", "charges", "now_ms", "visit")
+    __slots__ = ("_current", "charged", "charges", "held", "limits", "now_ms", "visit")
 
-    def __init__(self, visit: Visit, held: Hold, now_ms: int) -> None:
+    def __init__(self, visit: Visit, held: Hold, limits: Sequence[Limit]) -> None:
         self.visit = visit
-        self.now_ms = now_ms
-        self._held = held
-        self._before = {entry.limit.key: entry for entry in held.entries} if held.entries else None
+        self.held = held
+        self.limits = limits
+        self.now_ms = 0
         self._current: list[Entry] = []
         self.charges: list[Charge] = []
         self.charged: list[Entry] = []
 
-    def add(self, limit: Limit, size: Size) -> None:
-        """Ask for room in one more limit."""
-        span = limit.window.at(self.now_ms)
-        amount, need = size
-        entry = self._before.get(limit.key) if self._before is not None else None
-        if entry is None:
-            entry = Entry(limit, span)
-        elif entry.amount >= amount or entry.span.slot != span.slot:
+    def size(self, now_ms: int, amounts: dict[Unit, int], needs: dict[Unit, int]) -> None:
+        """Make the charges, in place of those that were made before."""
+        self.now_ms = now_ms
+        before = {entry.limit.key: entry for entry in self.held.entries} if self.held.entries else None
+        self._current, self.charged, self.charges = [], [], []
+        for limit in self.limits:
+            span = limit.window.at(now_ms)
+            amount, need = amounts[limit.unit], needs[limit.unit]
+            entry = before.get(limit.key) if before is not None else None
+            if entry is None:
+                entry = Entry(limit, span)
+            elif entry.amount >= amount or entry.span.slot != span.slot:
+                self._current.append(entry)
+                continue
+            else:
+                # A dearer step than the one before: only what it needs beyond that.
+                amount -= entry.amount
+                need = min(max(1, need - entry.amount), amount)
             self._current.append(entry)
-            return
-        else:
-            # A dearer step than the one before: only what it needs beyond that.
-            amount -= entry.amount
-            need = min(max(1, need - entry.amount), amount)
-        self._current.append(entry)
-        self.charged.append(entry)
-        self.charges.append(Charge(limit.key, span.slot, span.first, amount, need, limit.limit, span.expires_ms))
+            self.charged.append(entry)
+            self.charges.append(Charge(limit.key, span.slot, span.first, amount, need, limit.limit, span.expires_ms))
 
     def granted(self, till: Till, used: Sequence[int]) -> Hold:
         """Everything was taken; `used` is what each charge's window holds now."""
-        for entry, charge, total in zip(self.charged, self.charges, used, strict=True):
-            entry.amount += charge.amount
-            entry.used = total
-        if not self._held.entries:
+        for index, entry in enumerate(self.charged):
+            entry.amount += self.charges[index].amount
+            entry.used = used[index]
+        if not self.held.entries:
             return Hold(till, self.visit, self._current)
-        self._held.move_on(self.visit, self._current)
-        return self._held
+        self.held.move_on(self.visit, self._current)
+        return self.held
 
 
 def _by_key(limits: Sequence[Limit]) -> Sequence[Limit]:

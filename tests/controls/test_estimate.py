@@ -55,8 +55,13 @@ class TokenTests(SynchronousTestCase):
 
     def test_amount_and_need(self) -> None:
         """What certainly is used must fit; what may be used is taken."""
-        self.assertEqual(self.estimates.tokens(Usage(100, 900)), (1000, 100))
-        self.assertEqual(self.estimates.tokens(Usage(0, 0)), (1, 1))
+        for usage, amount, need in (
+            (Usage(100, 900), 1000, 100),
+            (Usage(0, 0), 1, 1),
+            (Usage(10**20, 5), 10**15, 10**15),
+        ):
+            self.assertEqual(self.estimates.amount(visit(GATEWAY), "tokens", usage), amount)
+            self.assertEqual(self.estimates.need(visit(GATEWAY), "tokens", usage), need)
 
 
 class InputTests(SynchronousTestCase):
@@ -90,7 +95,8 @@ class MoneyTests(SynchronousTestCase):
         self.estimates = Estimates(EstimateSettings(unpriced_input_usd=3, unpriced_output_usd=10))
 
     def nanousd(self, step: Visit) -> tuple[int, int]:
-        return self.estimates.nanousd(step, Usage(100, 50))
+        usage = Usage(100, 50)
+        return self.estimates.amount(step, "usd", usage), self.estimates.need(step, "usd", usage)
 
     def test_by_token(self) -> None:
         """All of it is taken, and the input's price must fit."""
