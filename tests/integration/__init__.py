@@ -143,7 +143,11 @@ class IntegrationTestCase(TestCase):
 
     async def rows(self, columns: str = "event_id, error_code, complete") -> list[tuple[Any, ...]]:
         """Columns of all logs, oldest first, straight from the database."""
-        return await deferToThread(_query, self.dsn, f"SELECT {columns} FROM logs ORDER BY id")
+        return await self.query(f"SELECT {columns} FROM logs ORDER BY id")
+
+    async def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """What the database answers, asked by nobody but the test."""
+        return await deferToThread(_query, self.dsn, statement)
 
     async def when_rows(self, count: int, columns: str = "event_id, error_code, complete") -> list[tuple[Any, ...]]:
         """The same, once there are so many; the test's own clock bounds the waiting."""

@@ -39,11 +39,13 @@ class Client(WebSocketClientProtocol):  # type: ignore[misc]  # Autobahn's class
         provider: str = "sandbox",
         query: dict[str, Any] | None = None,
         endpoint: str = "chat/completions",
+        headers: dict[str, str] | None = None,
         **members: Any,
     ) -> None:
-        """Send a request; `members` go into its query."""
+        """Send a request with the headers of its step; `members` go into its query."""
         body = {"model": "echo", "messages": [{"role": "user", "content": event_id}], **(query or {}), **members}
-        request = {"eventId": event_id, "provider": provider, "endpoint": endpoint, "headers": {}, "query": body}
+        request = {"eventId": event_id, "provider": provider, "endpoint": endpoint, "query": body}
+        request["headers"] = headers or {}
         self.sendMessage(json.dumps({"type": "universal.create", "request": request}).encode())
 
     async def ending(self, event_id: str) -> dict[str, Any]:
