@@ -23,6 +23,8 @@ from benchmarks.parent import input_lines
 
 # Every body has this, so that no two requests are the same and a cache has to look further.
 NUMBER = "#number#"
+# And this, which becomes eight digits of the driver's own: two drivers of one gateway would else ask the same.
+DRIVER = "#driver#"
 TICK_S = 0.01
 # Fewer than the 50 that a Twisted port lets wait: the kernel would have the others try again after a second.
 CONNECT_AT_ONCE = 32
@@ -43,7 +45,7 @@ class Plan:
         front: `websocket` or `http`.
         host, port, path: Where.
         headers: Of the upgrade, or of each request.
-        body: A message or a body; `#number#` in it becomes eight digits.
+        body: A message or a body; in it `#number#` becomes eight digits, and so does `#driver#`.
         stream: Whether the answers are streams.
         in_flight: Requests at a time, over all connections.
         sockets: WebSockets that share them; over HTTP each request has a connection of its own.
@@ -291,7 +293,7 @@ class Load:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.body = plan.body.encode()
+        self.body = plan.body.replace(DRIVER, os.urandom(4).hex()).encode()
         self._number = 0
         self._result = Result()
         self._to_start = 0

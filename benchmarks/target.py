@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.load import NUMBER, Plan
+from benchmarks.load import DRIVER, NUMBER, Plan
 from benchmarks.stub import MODEL
 
 # Of the whole prompt, the number included.
@@ -64,7 +64,7 @@ class HttpFront:
 
 def chat(model: str, stream: bool) -> dict[str, Any]:
     """The question, with its number first, so that caches cannot know it."""
-    prompt = NUMBER + " tell me about tides. "
+    prompt = f"{NUMBER} {DRIVER} tell me about tides. "
     prompt += "y" * (PROMPT_CHARS - len(prompt))
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": prompt}]}
     if stream:
