@@ -126,7 +126,8 @@ def _lines(
         f"{growth:+.2f} MB in 10 minutes (least squares over {len(samples)} looks)",
         f"file descriptors: {before.fds} before, {after.fds} after",
         f"longest turn of the reactor: {held['longest_ms']:.1f} ms by the clock, {held['longest_cpu_ms']:.1f} ms of "
-        f"its CPU; {held['over_25_ms']:.0f} of {held['turns']:.0f} turns over 25 ms by the clock",
+        f"its CPU; longest garbage collection: {held['longest_gc_ms']:.1f} ms",
+        f"turns over 25 ms by the clock: {held['over_25_ms']:.0f} of {held['turns']:.0f}",
         f"slowest /health, asked every {PROBE_S * 1000:.0f} ms: {slowest_ms:.1f} ms (with the wait for a free core, "
         "and blind between two questions)",
         *(f"{name}: {value}" for name, value in reactor_metrics.items()),

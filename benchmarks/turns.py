@@ -8,6 +8,7 @@ which CPU is measured do without.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -33,10 +34,19 @@ class Turns:
         self._file = file
         self._began = time.monotonic()
         self._began_cpu = time.thread_time()
+        self._collecting = self._began
+        gc.callbacks.append(self._collected)
         self._clear()
 
+    def _collected(self, phase: str, about: dict[str, int]) -> None:
+        """The collector starts, or stops; it runs in the middle of turns."""
+        if phase == "start":
+            self._collecting = time.monotonic()
+        else:
+            self._longest_gc_s = max(self._longest_gc_s, time.monotonic() - self._collecting)
+
     def _clear(self) -> None:
-        self._longest_s = self._longest_cpu_s = 0.0
+        self._longest_s = self._longest_cpu_s = self._longest_gc_s = 0.0
         self._slow = self._turns = 0
 
     def poll(self, *arguments: Any) -> Any:
@@ -60,6 +70,7 @@ class Turns:
         found = {
             "longest_ms": self._longest_s * 1000,
             "longest_cpu_ms": self._longest_cpu_s * 1000,
+            "longest_gc_ms": self._longest_gc_s * 1000,
             "over_25_ms": self._slow,
             "turns": self._turns,
         }
