@@ -30,12 +30,14 @@ from aigw import __version__
 from aigw.codecs.gateway_document import read_stored
 from aigw.controls.alerts import Alerts
 from aigw.controls.callers import Callers
+from aigw.controls.embeddings import Embeddings
 from aigw.controls.identity import Identity
 from aigw.controls.master_key import FILE_NAME, ensure_master_key
 from aigw.controls.minted import Minter
 from aigw.controls.policies import Policies
 from aigw.controls.policy_rulings import read_rulings
 from aigw.controls.rebuild import Rebuild
+from aigw.controls.semantic_cache import SemanticCaches
 from aigw.controls.stage_counts import StageCounts
 from aigw.controls.teams import KIND, Teams, read_team
 from aigw.controls.token_file import TokenFile
@@ -45,7 +47,7 @@ from aigw.dispatch.admission import make_controls
 from aigw.dispatch.dispatcher import Dispatcher
 from aigw.dispatch.gateways import Gateways
 from aigw.dispatch.parts import Parts
-from aigw.errors import AigwError, StorageUnavailable
+from aigw.errors import AigwError, ConfigurationError, StorageUnavailable
 from aigw.logs.ledger import load_ledger
 from aigw.logs.service import LogService
 from aigw.management.checks import Doctor
@@ -79,6 +81,7 @@ from aigw.storage.dsn import Dsn, read_dsn
 from aigw.storage.embedded import EmbeddedPostgres
 from aigw.storage.late import LateDatabase
 from aigw.storage.partitions import ensure_partitions
+from aigw.storage.semantic_answers import SemanticAnswers
 from aigw.upstream.outbound import Outbound
 from aigw.upstream.upstream import Upstream
 from aigw.values.ids import LogIds
@@ -173,7 +176,11 @@ class Node:
         controls = make_controls(
             *(state.counters, state.cache, utc_ms, gateways.version, settings.estimates),
             *(Policies(policies, counts), counts, partial(reactor.callLater, 0), alerts),
+            lambda keys: SemanticCaches(
+                SemanticAnswers(database), Embeddings(outbound, os.environ), keys, wheel.schedule, time.monotonic
+            ),
         )
+        self._follow_semantic_caches(gateways, controls.semantic)
         self._rebuild_budgets(state, logs, database)
         parts = Parts(
             *(upstream, logs.sink, prices.cost_nanousd, time.monotonic, meter, settings.exchange, controls),
@@ -225,7 +232,7 @@ class Node:
 
         data = Server(port.resource(), reactor, wheel, settings.http, port.admit, port.refuse)
         control_metrics = ControlMetrics(controls, state.counters, state.cache, alerts)
-        readiness = Readiness(lambda: dispatcher.draining, logs.sink, control_metrics.unavailable)
+        readiness = Readiness(lambda: dispatcher.draining, logs.sink, control_metrics.degraded)
         levels = Levels(
             lambda: sockets.open_sockets,
             lambda: len(data.channels),
@@ -305,6 +312,16 @@ class Node:
         documents.start()
         self._undo.append(partial(_call, documents.stop))
         return documents
+
+    def _follow_semantic_caches(self, gateways: Gateways, semantic: SemanticCaches | None) -> None:
+        """What a semantic cache needs is looked for when its gateway is saved, and now for those that are there."""
+        if semantic is None:
+            return
+        gateways.also_check(semantic.check)
+        for gateway in gateways.all():
+            preparing = Deferred.fromCoroutine(semantic.prepare(gateway))
+            # It is told in the log and in `/ready`, and tried again later.
+            preparing.addErrback(lambda failure: failure.trap(ConfigurationError, StorageUnavailable))
 
     def _rebuild_budgets(self, state: State, logs: LogService, database: LateDatabase) -> None:
         """Where counters forget what was spent before this process began, read it back from the ledger."""

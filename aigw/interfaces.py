@@ -399,6 +399,8 @@ class IReply(Interface):
 
     wants_whole = Attribute("True when an answer that is no stream comes only as `Outcome.body`, never by pieces.")
 
+    tells_limits = Attribute("True when a good answer tells what its limits have left.")
+
     holds_end = Attribute("True when a stream's end mark is to come as `Outcome.tail`, behind the record.")
 
     def head(head: Any) -> None:

@@ -149,6 +149,14 @@ class SemanticCaches:
         self._ready[name] = settings
         self.problems.pop(name, None)
 
+    async def check(self, gateway: Gateway) -> list[str]:
+        """What stands in the way of a gateway's semantic cache; each sentence begins with its field. As `prepare`."""
+        try:
+            await self.prepare(gateway)
+        except ConfigurationError as error:
+            return error.problems
+        return []
+
     def look_up(self, visit: Visit, version: int, now_ms: int) -> Deferred[Sought | None] | None:
         """
         The answer to a question that means the same.

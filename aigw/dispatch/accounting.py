@@ -196,9 +196,15 @@ class Account:
             response_cut=keep and reading is not None and reading.kept_in_part,
             cached=answer is not None or taken.cached,
             custom_cost=cost is not None and plan is not None and plan.custom_cost,
-            charged=taken.settle(usage, cost, _unanswered(head, error)),
+            charged=self._settle(taken, usage, cost, _unanswered(head, error)),
             controls=taken.notes,
         )
+
+    def _settle(self, taken: Taken, usage: Usage | None, cost: int | None, failed: bool) -> tuple[Charged, ...]:
+        if taken.shared and not taken.cached:
+            # Its call goes on for others, who took nothing from their limits: what was taken here stays.
+            return taken.settle(None, None, False)
+        return taken.settle(usage, cost, failed)
 
     def _request_body(self, plan: Plan | None) -> tuple[bytes, int, bool]:
         """What the log keeps of the request's body, how long all of it was, and whether some is missing."""

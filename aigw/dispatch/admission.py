@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from aigw.controls.bounds import HolderGuard
 from aigw.controls.cache import Cache, CachePlan, Found
+from aigw.controls.cache_key import CacheKeys
 from aigw.controls.entry import Till, Watch
 from aigw.controls.estimate import Estimates, EstimateSettings
 from aigw.controls.hold import NOTHING_HELD, Hold
@@ -18,6 +19,7 @@ from aigw.controls.holder_limits import HolderLimits
 from aigw.controls.policies import Policies
 from aigw.controls.rate_limits import GatewayRateLimits
 from aigw.controls.reserve import Reserve
+from aigw.controls.semantic_cache import SemanticCaches, Sought
 from aigw.controls.spend_limits import GatewaySpendLimits
 from aigw.controls.stage_counts import StageCounts
 from aigw.controls.visit import Visit
@@ -47,11 +49,15 @@ class Admitted:
         hold: What was taken from its limits.
         plan: How its answer is cached and shared, None when it is not.
         found: An answer from the cache; one that is stale is for the case that the provider fails.
+        follows: Whether nothing was taken from its limits, since another exchange is about to get its answer.
+        sought: What came of the search for a question that means the same.
     """
 
     hold: Hold
     plan: CachePlan | None = None
     found: Found | None = None
+    follows: bool = False
+    sought: Sought | None = None
 
 
 @attrs.frozen
@@ -65,6 +71,7 @@ class Controls:
         reserve: Stage 7.
         version: Of a gateway's settings, for caches that a change empties.
         counts: How often each stage did its work.
+        semantic: A part of stage 6; None where there is none.
     """
 
     guards: Sequence[Guard]
@@ -73,6 +80,7 @@ class Controls:
     reserve: Reserve
     version: Callable[[Gateway], int]
     counts: StageCounts
+    semantic: SemanticCaches | None = None
 
     def admit(self, visit: Visit, held: Hold) -> Admitted | Deferred[Admitted]:
         """
@@ -113,16 +121,27 @@ class Controls:
             return Admitted(held, plan, found)
         if self.flights.has(plan):
             # Who shares a call takes nothing from a limit, as with any other hit.
-            return Admitted(held, plan, found)
+            return Admitted(held, plan, found, follows=True)
+        if plan.semantic and self.semantic is not None:
+            seeking = self.semantic.look_up(visit, self.version(visit.gateway), visit.now_ms)
+            if seeking is not None:
+                return seeking.addCallback(partial(self._sought, visit, held, plan, found))
         return self._reserve(visit, held, plan, found)
 
+    def _sought(
+        self, visit: Visit, held: Hold, plan: CachePlan, stale: Found | None, sought: Sought | None
+    ) -> Admitted | Deferred[Admitted]:
+        if sought is not None and sought.answer is not None:
+            return Admitted(held, plan, stale, sought=sought)
+        return self._reserve(visit, held, plan, stale, sought)
+
     def _reserve(
-        self, visit: Visit, held: Hold, plan: CachePlan | None, stale: Found | None
+        self, visit: Visit, held: Hold, plan: CachePlan | None, stale: Found | None, sought: Sought | None = None
     ) -> Admitted | Deferred[Admitted]:
         hold = self.reserve.take(visit, held)
         if isinstance(hold, Deferred):
-            return hold.addCallback(lambda taken: Admitted(taken, plan, stale))
-        return Admitted(hold, plan, stale)
+            return hold.addCallback(lambda taken: Admitted(taken, plan, stale, sought=sought))
+        return Admitted(hold, plan, stale, sought=sought)
 
 
 def make_controls(
@@ -135,6 +154,7 @@ def make_controls(
     counts: StageCounts,
     soon: Callable[[Callable[[], None]], object],
     watch: Watch | None = None,
+    semantic: Callable[[CacheKeys], SemanticCaches] | None = None,
 ) -> Controls:
     """
     All controls, in their order.
@@ -149,6 +169,7 @@ def make_controls(
         counts: See `Controls`.
         soon: Calls back in the next turn of the reactor.
         watch: Is told when budgets change.
+        semantic: Makes the semantic caches, given what makes the keys of the exact one.
     """
     cache = Cache(store, utc_ms)
     till = Till(counters, Estimates(estimates), utc_ms, watch)

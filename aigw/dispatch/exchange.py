@@ -6,25 +6,22 @@ import enum
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aigw.controls.cache import CachePlan, Found
 from aigw.dispatch.accounting import NO_TARGET, Account, Taken
 from aigw.dispatch.admission import Admitted
 from aigw.dispatch.answer import Outcome
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Plan
-from aigw.dispatch.prepared import send_prepared
 from aigw.dispatch.reading import Reading
-from aigw.dispatch.replay import Replay, StoredReader
+from aigw.dispatch.replay import StoredReader
 from aigw.dispatch.retry import may_retry_error, may_retry_status, retry_delay_ms
-from aigw.dispatch.seat import Seat
+from aigw.dispatch.sourcing import Sourcing
 from aigw.errors import GatewayError, InternalError, SpoolFull
-from aigw.interfaces import IReply, IUpstreamCall, IUpstreamReceiver
+from aigw.interfaces import IReply, IUpstreamReceiver
 from aigw.serving.wheel import Timer
 from aigw.values.cached import CachedAnswer
 from aigw.values.ids import id_text
@@ -68,18 +65,13 @@ class Exchange:
         self._taken = Taken()
         # Of a step whose controls wait for a store.
         self._admitting: Deferred[Admitted] | None = None
-        self._cache_plan: CachePlan | None = None
-        self._stale: Found | None = None
-        self._call: IUpstreamCall | None = None
-        # The same, where others may share it; and the one that was left last, which knows who pays.
-        self._seat: Seat | None = None
-        self._shared: Seat | None = None
+        self._source = Sourcing(parts, self)
+        self._stale: CachedAnswer | None = None
         # Of the present attempt, or of the last one while the next is waited for.
         self._reading: Reading | None = None
         self._cache_status = "MISS"
         self._begun = False
         self._attempting = False
-        self._paused = False
         self._step = 0
         self._attempt = 1
         self._retry: Timer | None = None
@@ -101,7 +93,6 @@ class Exchange:
     def _enter(self, step: int) -> None:
         """Stages 5 to 7 of a step."""
         self._step = step
-        self._attempt = 1
         try:
             admitted = self._parts.controls.admit(self._plans[step].visit, self._taken.hold)
         except GatewayError as error:
@@ -135,21 +126,28 @@ class Exchange:
     def _refused(self, error: GatewayError) -> None:
         """A step that its owner does not allow is passed over, as one whose provider fails."""
         if self._has_next_step:
-            self._enter(self._step + 1)
+            self._next_step()
         else:
             self._end(error)
+
+    def _next_step(self) -> None:
+        self._attempt = 1
+        self._enter(self._step + 1)
 
     def _admitted(self, admitted: Admitted) -> None:
         self._admitting = None
         self._taken.hold = admitted.hold
-        self._cache_plan = admitted.plan
-        found = admitted.found
+        self._source.admitted(admitted)
+        found, sought = admitted.found, admitted.sought
         if found is not None and found.stale:
-            self._stale, found = found, None
+            self._stale, found = found.answer, None
         if found is not None:
             self._give(found.answer, "HIT")
+        elif sought is not None and sought.answer is not None:
+            self._taken.notes["distance"] = sought.distance
+            self._give(sought.answer, "SEMANTIC")
         elif self._begun:
-            self._ask(1)
+            self._ask()
         else:
             self._begin(self._begin_asking)
 
@@ -166,44 +164,32 @@ class Exchange:
     def _begin_asking(self) -> None:
         if self.state is State.OPENING:
             self.state = State.ASKING
-            self._ask(1)
+            self._ask()
 
     # Asking a provider ----------------------------------------------------------------------------------------------
 
-    def _ask(self, attempt: int) -> None:
-        self._attempt = attempt
+    def _ask(self) -> None:
         self._retry = None
+        source = self._source
+        if source.abandoned:
+            self._enter(self._step)
+            return
         plan = self._plans[self._step]
         self._account.asked(self._step)
-        self._attempting = True
+        # Who sits down beside another makes no call of its own.
+        self._attempting = not source.follows
         self._reading = Reading(plan.reader, self._reply, self._parts.settings)
+        patient = 1 < self._attempt == plan.retry.max_attempts and not self._has_next_step
         try:
-            self._call = call = self._send(plan)
+            source.ask(plan, patient)
         except GatewayError as error:
             self.failed(error)
-            return
         except Exception:
             # Raised here it would be lost in the flush of the log, and the client would wait for ever.
             self._log.failure("the request of {log_id} could not be sent", log_id=self.log_id)
             self.failed(InternalError())
-            return
-        self._taken.asked = self._taken.asked or self._attempting
-        if self._paused:
-            call.pause()
-        if self._seat is not None:
-            self._seat.begin()
-
-    def _send(self, plan: Plan) -> IUpstreamCall:
-        request = plan.request
-        if 1 < self._attempt == plan.retry.max_attempts and not self._has_next_step:
-            request = attrs.evolve(request, clocks=plan.patience)
-        start = partial(send_prepared, self._parts.upstream, request, plan.credentials)
-        if self._cache_plan is None:
-            return start(self)
-        self._seat = seat = self._parts.controls.flights.board(self._cache_plan, start, self)
-        # Who sits down beside another makes no call.
-        self._attempting = not seat.guest
-        return seat
+        else:
+            self._taken.asked = self._taken.asked or not source.guest
 
     def _ask_again(self, headers: Headers = ()) -> bool:
         """Make the same attempt once more, after a while; False when it was the last."""
@@ -213,7 +199,8 @@ class Exchange:
         delay_ms = retry_delay_ms(policy, self._attempt, headers)
         if delay_ms is None:
             return False
-        self._retry = self._parts.later(delay_ms / 1000, partial(self._ask, self._attempt + 1))
+        self._attempt += 1
+        self._retry = self._parts.later(delay_ms / 1000, self._ask)
         return True
 
     # Giving a cached answer -----------------------------------------------------------------------------------------
@@ -224,6 +211,7 @@ class Exchange:
         self._cache_status = status
         if status != "HIT":
             self._taken.notes["cache"] = status
+        self._source.forget_promise()
         reader = StoredReader(answer)
         self._reading = Reading(reader, self._reply, self._parts.settings)
         if not answer.streams:
@@ -255,14 +243,11 @@ class Exchange:
     def _replay(self, answer: CachedAnswer, reader: StoredReader) -> None:
         self.state = State.ASKING
         at_once = self._plans[self._step].visit.gateway.cache_replay == "at_once"
-        self._call = replay = Replay(answer, self, reader, at_once, self._parts.soon)
-        if self._paused:
-            replay.pause()
-        replay.begin()
+        self._source.replay(answer, reader, at_once)
 
     def _own(self) -> Headers:
         """The headers of the gateway itself that this answer has beside the usual ones."""
-        own = self._taken.hold.headers
+        own = self._taken.hold.headers if self._reply.tells_limits else ()
         locked = self._plans[self._step].locked if self._plans else ()
         return (*own, (b"cf-aig-locked", ",".join(locked).encode())) if locked else own
 
@@ -270,15 +255,11 @@ class Exchange:
 
     def pause(self) -> None:
         """The client reads slowly: take nothing more from the provider."""
-        self._paused = True
-        if self._call is not None:
-            self._call.pause()
+        self._source.pause()
 
     def resume(self) -> None:
         """The client has caught up."""
-        self._paused = False
-        if self._call is not None:
-            self._call.resume()
+        self._source.resume()
 
     def abandon(self, error: GatewayError) -> None:
         """End the exchange now: the client has left, or the server stops. Harmless when it is ending anyway."""
@@ -289,7 +270,7 @@ class Exchange:
         admitting, self._admitting = self._admitting, None
         if admitting is not None:
             admitting.cancel()
-        self._stop_call()
+        self._source.stop()
         self._leave(error.code)
         self._end(error)
 
@@ -311,6 +292,7 @@ class Exchange:
         except GatewayError as error:
             self._break(error)
             return
+        self._source.head(head, reading.held_back)
         # What is held back leaves the way open for another step.
         if not reading.held_back:
             self.state = State.ANSWERING
@@ -318,14 +300,14 @@ class Exchange:
 
     def _answer_status(self) -> str:
         """`HIT` also for who shares a call that another exchange has made."""
-        return "HIT" if self._seat is not None and self._seat.guest else self._cache_status
+        return "HIT" if self._source.guest else self._cache_status
 
     def _try_on(self, status: int, headers: Headers) -> bool:
         """Leave an answer that is no success for another attempt, the next step, or a stale answer."""
         again = may_retry_status(status) and self._ask_again(headers)
         if not again and not self._has_next_step and not (self._stale is not None and may_retry_status(status)):
             return False
-        self._stop_call()
+        self._source.stop()
         self._leave(0)
         if not again:
             self._go_on(None)
@@ -333,12 +315,12 @@ class Exchange:
 
     def _go_on(self, error: GatewayError | None) -> None:
         """The present step has failed: try the next one, else give what the cache still has."""
-        stale = self._stale
+        stale, self._stale = self._stale, None
         if self._has_next_step:
-            self._enter(self._step + 1)
+            self._stale = stale
+            self._next_step()
         elif stale is not None:
-            self._stale = None
-            self._give(stale.answer, "STALE")
+            self._give(stale, "STALE")
         else:
             self._end(error)
 
@@ -347,6 +329,7 @@ class Exchange:
         self._account.got_bytes()
         try:
             self._reading.feed(chunk)  # type: ignore[union-attr]  # somebody was asked
+            self._source.data(chunk)
         except GatewayError as error:
             self._break(error)
 
@@ -362,16 +345,16 @@ class Exchange:
             self._log.failure("the end of {log_id} could not be read", log_id=self.log_id)
             self.failed(InternalError())
             return
-        seat = self._leave_call()
-        if seat is not None:
-            reader = self._plans[self._step].reader
-            seat.vouch(reader.model, reader.usage, self.log_id)
+        reading = self._reading
+        assert reading is not None  # noqa: S101  # narrows the type: somebody was asked
+        reader = self._plans[self._step].reader
+        self._source.completed(reading, reader.model, reader.usage, self.log_id)
         self._leave(0)
         self._end(None)
 
     def failed(self, error: GatewayError) -> None:
         """There is no answer, or no more of it: try the next step while nothing has reached the client."""
-        self._leave_call()
+        self._source.failed()
         self._leave(error.code)
         if self.state is not State.ASKING:
             self._end(error)
@@ -380,26 +363,12 @@ class Exchange:
 
     def _break(self, error: GatewayError) -> None:
         """Leave a provider whose answer cannot be used."""
-        self._stop_call()
+        self._source.stop()
         self.failed(error)
 
     @property
     def _has_next_step(self) -> bool:
         return self._step + 1 < len(self._plans)
-
-    def _stop_call(self) -> None:
-        call = self._call
-        self._leave_call()
-        if call is not None:
-            call.stop()
-
-    def _leave_call(self) -> Seat | None:
-        """The present call is over; its seat, when it could be shared."""
-        self._call = None
-        seat, self._seat = self._seat, None
-        if seat is not None:
-            self._shared = seat
-        return seat
 
     def _leave(self, error_code: int) -> None:
         """The attempt under way is over, if there is one."""
@@ -413,9 +382,10 @@ class Exchange:
         plan = self._plans[self._step] if self._plans else None
         target = target or (plan.target if plan else NO_TARGET)
         self.state = State.ENDING
-        if self._shared is not None:
-            self._taken.shared = not self._shared.owns
-            self._taken.cached = self._taken.shared and self._shared.guest
+        source = self._source
+        source.forget_promise()
+        self._taken.shared = not source.owns
+        self._taken.cached = source.guest and not source.owns
         reading = self._reading
         try:
             record = self._account.record(plan, reading, error, target, self._taken)

@@ -144,7 +144,7 @@ class Flight:
     def balance(self) -> None:
         """Pause the provider while no seat takes anything."""
         call = self._call
-        flowing = any(seat.flows for seat in self._seats)
+        flowing = any(seat.flows and not seat.waiting for seat in self._seats)
         if flowing is self._flowing or call is None or self.ended:
             return
         self._flowing = flowing

@@ -34,6 +34,7 @@ class Flights:
         self._turn = turn
         self._most = listed
         self._listed: dict[bytes, Flight] = {}
+        self._promised: dict[bytes, object] = {}
         self.memory = memory or Memory()
         self.joined = 0
 
@@ -42,8 +43,22 @@ class Flights:
         return len(self._listed)
 
     def has(self, plan: CachePlan) -> bool:
-        """Whether `board` would ask no provider: such a step reserves nothing."""
+        """Whether a call for a step is under way, or about to be: such a step reserves nothing."""
+        return plan.shared and (plan.key in self._listed or plan.key in self._promised)
+
+    def flies(self, plan: CachePlan) -> bool:
+        """Whether `board` would ask no provider."""
         return plan.shared and plan.key in self._listed
+
+    def promise(self, plan: CachePlan, by: object) -> None:
+        """A call for a step will be made as soon as its log allows; who asks the same meanwhile may wait for it."""
+        if len(self._promised) < self._most:
+            self._promised.setdefault(plan.key, by)
+
+    def forget(self, plan: CachePlan, by: object) -> None:
+        """A promise is kept, or will not be; that of somebody else stays."""
+        if self._promised.get(plan.key) is by:
+            del self._promised[plan.key]
 
     def board(self, plan: CachePlan, start: Callable[[Any], IUpstreamCall], receiver: Any) -> Seat:
         """

@@ -37,6 +37,7 @@ class Seat:
         at: Number of the chunk that comes next.
         read_bytes: What it was told, counted as it is held.
         flows: Whether it takes what comes.
+        waiting: Whether it catches up, in a later turn: until then it takes nothing more.
         owns: Whether the cost of the call is this exchange's: that of exactly one at any time, also after its end.
     """
 
@@ -50,12 +51,12 @@ class Seat:
         "_paused",
         "_receiver",
         "_serving",
-        "_waiting",
         "at",
         "flows",
         "guest",
         "owns",
         "read_bytes",
+        "waiting",
     )
 
     def __init__(self, flight: Flight, receiver: Any, guest: bool) -> None:
@@ -67,8 +68,7 @@ class Seat:
         self._headed = False
         self._over = False
         self._serving = False
-        # Whether a later turn goes on.
-        self._waiting = False
+        self.waiting = False
         self.at = 0
         self.read_bytes = 0
         self.flows = False
@@ -140,7 +140,7 @@ class Seat:
     def serve(self) -> None:
         """Tell what has come since."""
         # A receiver may pause and resume within what it is told.
-        if self._serving or self._waiting or not self.flows:
+        if self._serving or self.waiting or not self.flows:
             return
         self._serving = True
         try:
@@ -172,12 +172,14 @@ class Seat:
                 self._complete()
             else:
                 return
-        self._waiting = True
+        self.waiting = True
         flight.turn(self._next_turn)
+        flight.balance()
 
     def _next_turn(self) -> None:
-        self._waiting = False
+        self.waiting = False
         self.serve()
+        self._flight.balance()
         self._flight.trim()
 
     def _complete(self) -> None:

@@ -195,7 +195,7 @@ class SessionLog:
                 close_code=self._close_code,
                 closed_by=self._closed_by,
             ),
-            charged=taken.settle(self._usage, cost, not open_),
+            charged=taken.settle(self._usage, cost, not open_ or not self._turns),
             controls=taken.notes,
         )
 

@@ -73,7 +73,15 @@ def check_settings(settings: Mapping[bytes, bytes]) -> None:
 
 def _wrong(name: bytes, value: bytes) -> str:
     check = _CHECKS.get(name)
-    return "" if check is None else check(value)
+    if check is None:
+        return ""
+    # An application sends the same few over and over.
+    return _judged(check, value) if len(value) <= _REMEMBERED_BYTES else check(value)
+
+
+@lru_cache(maxsize=512)
+def _judged(check: Callable[[bytes], str], value: bytes) -> str:
+    return check(value)
 
 
 def _not_whole(value: bytes) -> str:

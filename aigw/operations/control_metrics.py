@@ -12,6 +12,7 @@ from aigw.controls.alerts import Alerts
 from aigw.dispatch.admission import Controls
 from aigw.interfaces import ICacheStore, ICounters
 
+_SOUGHT = ("hits", "misses", "unasked", "late", "failed", "unprepared", "stored", "unstored")
 _LOOK_UPS = ("hits", "stale", "misses", "unavailable")
 
 
@@ -33,6 +34,12 @@ class ControlMetrics:
         """The stores that do not answer now."""
         stores = (("counters", self.counters), ("cache", self.store))
         return [name for name, store in stores if not store.available]
+
+    def degraded(self) -> list[str]:
+        """What does not work as its owner set it, for `/ready`."""
+        semantic = self.controls.semantic
+        problems = semantic.problems if semantic is not None else {}
+        return [*self.unavailable(), *(f"semantic cache of {name}: {text}" for name, text in problems.items())]
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of this moment."""
@@ -61,6 +68,13 @@ class ControlMetrics:
         yield GaugeMetricFamily(
             "aigw_shared_bytes", "Bytes of answers on their way to several", controls.flights.memory.held_bytes
         )
+        if controls.semantic is not None:
+            sought = CounterMetricFamily(
+                "aigw_semantic_cache", "What came of looking for questions that mean the same", labels=("result",)
+            )
+            for result in _SOUGHT:
+                sought.add_metric((result,), getattr(controls.semantic.counts, result))
+            yield sought
         yield CounterMetricFamily(
             "aigw_limits_uncounted", "Steps that passed limits nobody could count", controls.reserve.uncounted
         )

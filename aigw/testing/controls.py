@@ -35,12 +35,12 @@ def memory_controls(
     """
     counts = StageCounts()
     return make_controls(
-        counters or MemoryCounters(clock, utc_ms),
-        store or MemoryCache(),
+        MemoryCounters(clock, utc_ms) if counters is None else counters,
+        MemoryCache() if store is None else store,
         utc_ms,
         lambda gateway: 1,
         EstimateSettings(),
-        Policies(policies or MemoryDocuments(read_rulings, utc_ms), counts),
+        Policies(MemoryDocuments(read_rulings, utc_ms) if policies is None else policies, counts),
         counts,
         partial(clock.callLater, 0),
     )

@@ -58,6 +58,7 @@ class HttpReply:
 
     wants_whole = False
     holds_end = True
+    tells_limits = True
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ class UniversalReply:
     wants_whole = True
     # `universal.done` tells the end.
     holds_end = False
+    # For each of a thousand messages a second it would be noise; a refusal tells them.
+    tells_limits = False
 
     __slots__ = ("_event_id", "_head", "_key", "_prefix", "_session", "_stream")
 

@@ -67,6 +67,7 @@ class ListReply:
     def __init__(self, wants_whole: bool = True, holds_end: bool = False) -> None:
         self.wants_whole = wants_whole
         self.holds_end = holds_end
+        self.tells_limits = True
         self.heads: list[AnswerHead] = []
         self.chunks: list[bytes] = []
         self.events: list[Event] = []

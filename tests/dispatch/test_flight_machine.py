@@ -213,7 +213,7 @@ class FlightMachine(RuleBasedStateMachine):
             sitting = [each for each in here if each.sits]
             if not call.over:
                 assert sitting
-                assert call.paused == all(each.paused for each in sitting)
+                assert call.paused == all(each.paused or each.seat.waiting for each in sitting)
             if call.stopped:
                 assert not sitting
             (owner,) = (each for each in here if each.seat.owns)
