@@ -54,6 +54,11 @@ class Asked:
         return self.status == 200 and not self.over
 
 
+def apart(asked: Sequence[Asked]) -> tuple[list[Asked], list[Asked]]:
+    """Those that passed, and those that did not."""
+    return [one for one in asked if one.status == 200], [one for one in asked if one.status != 200]
+
+
 class Crowd:
     """
     Clients of several processes: of each a universal WebSocket, and HTTP to both of its routes.

@@ -3,79 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from aigw.testing.gateway import GatewayProcess
-from aigw.testing.provider import WAIT, ScriptedProvider, event_stream, json_answer
 from aigw.testing.redis import RedisServer
-from tests.integration import IntegrationTestCase
-from tests.integration.crowd import Asked, Crowd
+from tests.integration.crowd import Asked, Crowd, apart
+from tests.integration.limits import CENT, CENT_NANOUSD, ROOM, STREAM, WHOLE, LimitCase
 
-# No window of this length ends while a test runs.
-YEAR_S = 31_536_000
-PARALLEL, ROOM = 200, 10
-CENT_NANOUSD = 10_000_000
-MESSAGES = [{"role": "user", "content": "Hello"}]
-WHOLE: dict[str, Any] = {"model": "whole", "messages": MESSAGES}
-STREAM: dict[str, Any] = {"model": "held", "messages": MESSAGES, "stream": True}
-CENT = {"cf-aig-custom-cost": '{"total_cost": 0.01}'}
-USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-PIECE = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}\n\n'
-END = b"data: [DONE]\n\n"
-GATEWAYS = f"""
-[[gateway]]
-id = "fixed"
-rate_limiting_limit = {ROOM}
-rate_limiting_interval = {YEAR_S}
-
-[[gateway]]
-id = "sliding"
-rate_limiting_limit = {ROOM}
-rate_limiting_interval = {YEAR_S}
-rate_limiting_technique = "sliding"
-
-[[gateway]]
-id = "budget"
-
-[[gateway.spend_limits.rules]]
-id = "ten-cents"
-limit = {ROOM / 100}
-limitType = "cost"
-window = {YEAR_S}
-"""
+PARALLEL = 200
 
 
-class LimitCase(IntegrationTestCase):
-    """
-    Attributes:
-        stub: The provider of all requests.
-    """
-
-    async def setUp(self) -> None:
-        await super().setUp()
-        self.stub: ScriptedProvider = await self.provider()
-        self.stub.on("whole", json_answer({"model": "whole", "choices": [], "usage": USAGE}))
-        self.stub.on("held", event_stream(PIECE, WAIT, END))
-        self.config = f'[providers.custom-stub]\nbase_url = "{self.stub.url}"\n{GATEWAYS}'
-
-    async def second(self) -> GatewayProcess:
-        """One more process, on a folder of its own and the same database."""
-        self.data_dir = self.data_dir.parent / "second"
-        return await self.start()
+class EveryRouteCase(LimitCase):
+    """Limits, tried over every route."""
 
     def assert_rate_limited(self, asked: Sequence[Asked]) -> None:
         """Exactly the limit passed, and the others were told why, and for how long."""
-        passed, refused = _apart(asked)
+        passed, refused = apart(asked)
         self.assertEqual(len(passed), ROOM)
         for one in refused:
             self.assertEqual((one.status, one.code), (429, 2003), one.route)
             self.assertEqual((one.headers["ratelimit-limit"], one.headers["ratelimit-remaining"]), (str(ROOM), "0"))
             self.assertGreater(int(one.headers["retry-after"]), 0)
             self.assertGreater(int(one.headers["ratelimit-reset"]), 0)
-
-    async def spent(self) -> int:
-        """What the ledger says of the only budget, in billionths of a dollar."""
-        return sum(amount for (amount,) in await self.query("SELECT amount FROM spend_ledger"))
 
     async def requests(self, gateways: Sequence[GatewayProcess]) -> None:
         """Limits of requests, in both kinds of windows."""
@@ -87,7 +35,7 @@ class LimitCase(IntegrationTestCase):
         """Every other stream that passes is left by its client; what was spent fills the budget, and stays spent."""
         crowd, before = Crowd(self, gateways, "budget"), len(self.stub.requests)
         streams = await crowd.ask(PARALLEL, STREAM, CENT)
-        passed, refused = _apart(streams)
+        passed, refused = apart(streams)
         self.assertEqual((len(passed), len(self.stub.requests) - before), (ROOM, ROOM))
         self.assertEqual({(one.status, one.code) for one in refused}, {(429, 2045)})
         self.assertTrue(all(int(one.headers["retry-after"]) > 0 for one in refused))
@@ -108,7 +56,7 @@ class LimitCase(IntegrationTestCase):
         self.assertEqual(await self.spent(), ROOM * CENT_NANOUSD)
 
 
-class MemoryTests(LimitCase):
+class MemoryTests(EveryRouteCase):
     """One process, which counts by itself."""
 
     async def test_limits(self) -> None:
@@ -118,7 +66,7 @@ class MemoryTests(LimitCase):
         await self.dollars([gateway])
 
 
-class SharedTests(LimitCase):
+class SharedTests(EveryRouteCase):
     """Two processes."""
 
     async def both(self, state: str) -> None:
@@ -138,8 +86,3 @@ class SharedTests(LimitCase):
     async def test_postgresql(self) -> None:
         """Of 200 requests to two processes that share PostgreSQL, ten pass, and cost what the budget allows."""
         await self.both('[state]\nstore = "postgresql"\ndeadline_s = 20\n')
-
-
-def _apart(asked: Sequence[Asked]) -> tuple[list[Asked], list[Asked]]:
-    """Those that passed, and those that did not."""
-    return [one for one in asked if one.status == 200], [one for one in asked if one.status != 200]
