@@ -21,8 +21,15 @@ from tests.integration.client import Client, connect
 
 STUB = "custom-stub"
 ENDPOINT = "v1/chat/completions"
-# The headers that a refusal by a limit has, in lower case.
-_TOLD = ("retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "cf-aig-cache-status")
+# What tests look at.
+_TOLD = (
+    "content-type",
+    "retry-after",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "cf-aig-cache-status",
+)
 
 
 @attrs.define(eq=False)
