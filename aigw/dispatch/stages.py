@@ -10,9 +10,9 @@ For the exchange:
 For each step:
 
 4. merged settings - the step's own headers over the request's
-5. guard the request - block policies, guardrails, data loss prevention
+5. guard the request - bounds of the token and its team, block policies
 6. cache look-up - a hit counts against no limit
-7. reserve - rate and spend limits
+7. reserve - rate and spend limits, and budgets of policies, all in one step
 8. credentials - the caller's own, or the operator's; signatures and tokens are made here
 9. attempt - the provider is asked, under its clocks
 10. guard the response - guardrails, data loss prevention
@@ -22,7 +22,7 @@ Then:
 
 12. record - one row, whatever the ending was
 
-Stages 5, 6, 7, 10 and 11 have no control yet: nothing runs there.
+Stage 10 has no control yet: nothing runs there.
 """
 
 from __future__ import annotations
