@@ -354,7 +354,7 @@ class ICounters(Interface):
 
     def read(charges: Sequence[Charge]) -> tuple[int, ...] | Deferred[tuple[int, ...]]:
         """
-        What the slots of each charge hold together, nothing being taken.
+        What the slots of each charge hold together, nothing being taken. What this process has settled before is in it.
 
         Raises:
             StateUnavailable: As `take`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ class Settling:
         self._running: Deferred[None] | None = None
         self._timer: Any = None
         self._emptied: list[Deferred[None]] = []
+        # Who waits for a batch, and for which; a later one waits for no earlier batch.
+        self._behind: deque[tuple[int, Deferred[None]]] = deque()
         self._stopped = False
 
     def __len__(self) -> int:
@@ -91,6 +94,19 @@ class Settling:
         self._tell_if_empty()
         return emptied
 
+    def when_sent(self) -> Deferred[None] | None:
+        """
+        When the store has all that waits now, though more may have come since.
+
+        Returns:
+            None when nothing waits; else a Deferred, which fails with StateUnavailable at the end of the process.
+        """
+        if not len(self):
+            return None
+        sent: Deferred[None] = Deferred()
+        self._behind.append((self._number + -(-len(self._waiting) // BATCH), sent))
+        return sent
+
     def stop(self) -> None:
         """Send nothing more; what still waits is dropped."""
         self._stopped = True
@@ -101,6 +117,9 @@ class Settling:
         self._waiting.clear()
         self._sent = None
         self._tell_if_empty()
+        behind, self._behind = self._behind, deque()
+        for _, each in behind:
+            each.errback(StateUnavailable("the store was closed"))
 
     def _wake(self, delay_s: float) -> None:
         if self._timer is None and self._running is None and self._waiting and not self._stopped:
@@ -120,6 +139,8 @@ class Settling:
         self._sent = self._running = None
         self._tell_if_empty()
         self._wake(GATHER_S)
+        while self._behind and self._behind[0][0] <= self._number:
+            self._behind.popleft()[1].callback(None)
 
     def _failed(self, failure: Failure) -> None:
         self._running = None

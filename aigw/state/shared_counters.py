@@ -126,7 +126,11 @@ class SharedCounters:
         if not charges:
             return ()
         self._deadlines.admit(self.available)
-        return self._deadlines.bound(self._store.read(charges))
+        # Who has just charged a turn asks whether there is room for the next.
+        sent = self._settling.when_sent()
+        if sent is None:
+            return self._deadlines.bound(self._store.read(charges))
+        return self._deadlines.bound(sent.addCallback(lambda _: self._store.read(charges)))
 
     def settle(self, corrections: Sequence[Correction]) -> None:
         """See `ICounters`."""

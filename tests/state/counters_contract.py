@@ -117,6 +117,16 @@ class CountersContract:
         self.assertEqual(await self.take(charge(amount=11)), Verdict(0, (0,), 100))
         self.assertEqual(await self.take(charge(amount=11, slot=100, first=90)), Verdict(0, (0,), 100))
 
+    async def test_read_behind_settled(self) -> None:
+        """Who settles, and asks at once what is spent, is told with what was just settled."""
+        await self.take(charge(amount=4))
+        for delta in (3, -2):
+            self.counters.settle([correction(delta)])
+            self.counters.settle([correction(1, "another")])
+            asked = maybeDeferred(self.counters.read, [charge()])
+            self.counters.settle([correction(1, "later")])
+            self.assertEqual(await asked, (4 + 3 if delta > 0 else 4 + 3 - 2,))
+
     async def test_fixed_windows(self) -> None:
         """A new window begins with nothing."""
         await self.take(charge(amount=10))

@@ -64,6 +64,31 @@ class SettlingTests(SynchronousTestCase):
         self.clock.advance(GATHER_S)
         self.assertEqual((self.sent[2].number, self.deltas()), (2, [("a", 1)]))
 
+    def test_waiting_for_them(self) -> None:
+        """Who waits for corrections waits for those that were there, in however many batches, and for no later ones."""
+        self.assertIsNone(self.settling.when_sent())
+        self.settling.add([Correction(f"k{n}", 1, 1, 1) for n in range(BATCH + 1)])
+        waiting = self.settling.when_sent()
+        assert waiting is not None
+        self.clock.advance(GATHER_S)
+        self.settling.add([correction(1, "later")])
+        self.answers[0].callback(None)
+        self.clock.advance(GATHER_S)
+        self.assertNoResult(waiting)
+        under_way = self.settling.when_sent()
+        assert under_way is not None
+        self.answers[1].errback(StateUnavailable("gone"))
+        self.clock.advance(RETRY_S)
+        self.assertNoResult(waiting)
+        self.answers[2].callback(None)
+        self.successResultOf(waiting)
+        self.successResultOf(under_way)
+        self.settling.add([correction(1, "never")])
+        never = self.settling.when_sent()
+        assert never is not None
+        self.settling.stop()
+        self.failureResultOf(never, StateUnavailable)
+
     def test_refused(self) -> None:
         """What the store does not understand is logged, counted and not sent again; the next goes on."""
         self.settling.add([correction(1, "a"), correction(1, "b")])
