@@ -229,7 +229,7 @@ class Account:
             # then may be a beginning only.
             usage = reader.estimate(self._request_body(plan)[0])
         if usage is None:
-            return None, None, reader.model
+            return None, plan.total_nanousd if head.status < 400 else None, reader.model
         return usage, plan.cost_nanousd(usage, reader.model), reader.model
 
 

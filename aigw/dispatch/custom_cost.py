@@ -37,8 +37,8 @@ class CustomCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def cost_nanousd(self, usage: Usage) -> int:
         """What a usage costs, rounded once."""
-        if self.total_cost is not None:
-            return round(self.total_cost * NANOUSD_PER_USD)
+        if self.total_nanousd is not None:
+            return self.total_nanousd
         read_rate = self.per_token_in if self.per_cache_read_token is None else self.per_cache_read_token
         write_rate = self.per_token_in if self.per_cache_write_token is None else self.per_cache_write_token
         # `tokens_in` holds the cached ones, whatever the vendor's own counting.
@@ -48,9 +48,9 @@ class CustomCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return round(usd * NANOUSD_PER_USD)
 
     @property
-    def exact(self) -> bool:
-        """Whether the cost is known before the answer."""
-        return self.total_cost is not None
+    def total_nanousd(self) -> int | None:
+        """What the request costs whatever it uses; None when that depends."""
+        return None if self.total_cost is None else round(self.total_cost * NANOUSD_PER_USD)
 
 
 # One application sends the same few prices with each of its requests.

@@ -70,6 +70,7 @@ class Plan:
         visit: The step as the controls see it.
         locked: Names of the headers that were ignored because the owner has locked them.
         custom_cost: Whether the request brought its own price.
+        total_nanousd: That price, where it is one for the whole request, whatever its answer says of its usage.
     """
 
     provider: Any
@@ -82,6 +83,7 @@ class Plan:
     visit: Visit
     locked: tuple[str, ...] = ()
     custom_cost: bool = False
+    total_nanousd: int | None = None
 
     def cost_nanousd(self, usage: Usage, response_model: str) -> int | None:
         """
@@ -200,6 +202,7 @@ def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks,
         around.visit(target, request, step, ask, around.price_of(target, own_cost)),
         step.locked,
         own_cost is not None,
+        own_cost.total_nanousd if own_cost is not None else None,
     )
 
 

@@ -136,6 +136,15 @@ class SpendLimitTests(SynchronousTestCase):
         _, reply = self.bench.asked(gateway=owner)
         self.assertEqual(reply.error_code, 2045)
 
+    def test_a_price_for_the_whole_request(self) -> None:
+        """Such a price is logged and counted, also for an answer that tells no usage, and not for an error."""
+        for status in (200, 400):
+            self.bench.asked(step(custom_cost='{"total_cost":1e-6}'), gateway=budget(1))
+            self.bench.upstream.last.answer(b"{}", status)
+            self.bench.sink.flush()
+        logged = [(record.cost_nanousd, sum(one.amount for one in record.charged)) for record in self.bench.sink.ended]
+        self.assertEqual(logged, [(1000, 1000), (None, 0)])
+
     def test_many_at_once(self) -> None:
         """Of 200 at once, as many reach a provider as the budget pays for, though some leave and some fail."""
         owner = budget(1e-5)
