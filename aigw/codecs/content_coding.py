@@ -27,7 +27,10 @@ def coding_of(headers: Headers) -> str:
     Raises:
         InvalidAnswer: The body is coded in a way, or more than one, that nobody asked for.
     """
-    told = b",".join(value for name, value in headers if name == b"content-encoding").decode("latin-1").lower()
+    found = [value for name, value in headers if name == b"content-encoding"]
+    if not found:
+        return ""
+    told = b",".join(found).decode("latin-1").lower()
     codings = [coding for coding in (part.strip() for part in told.split(",")) if coding not in ("", "identity")]
     if not codings:
         return ""

@@ -45,5 +45,5 @@ def _content(rule: LimitRule) -> list[object]:
 
 
 def _rate_refusal(rule: LimitRule, overrun: Overrun, visit: Visit) -> GatewayError:
-    named = f"limit '{rule.id}' " if rule.id else ""
-    return RateLimited(f"{named}({plain(rule.limit)} {rule.unit} per {rule.window}s, {rule.technique})")
+    words = f"{plain(rule.limit)} {rule.unit} per {rule.window}s, {rule.technique}"
+    return RateLimited(f"limit '{rule.id}' ({words})" if rule.id else words)

@@ -9,8 +9,13 @@ import attrs
 from aigw.controls.authentication import Caller
 from aigw.values.gateway import Gateway
 from aigw.values.setting_headers import DEPRECATED, EVERY, LEFT_BY_EVERY, NEVER_LOCKED, header_name
+from aigw.values.step import Headers
 
 Locks = frozenset[bytes]
+
+# Forms of a step's headers that one connection's settings remember, and how long each may be.
+STEPS_KEPT = 32
+STEP_BYTES = 4_096
 
 NO_LOCKS: Locks = frozenset()
 _EVERY = EVERY.encode()
@@ -68,17 +73,34 @@ class HeldSettings:
         headers: Those that hold; names in lower case.
         locks: Which ones the owner has locked.
         locked: Names of those that were ignored for it, sorted.
+        steps: What headers of steps came to, by their JSON: those for the provider, and these with the step's own over
+            them.
     """
 
     headers: dict[bytes, bytes] = attrs.field(factory=dict)
     locks: Locks = NO_LOCKS
     locked: tuple[str, ...] = ()
+    steps: dict[bytes, tuple[Headers, HeldSettings]] = attrs.field(factory=dict, repr=False, eq=False)
 
     @classmethod
     def of(cls, sent: dict[bytes, bytes], locks: Locks) -> HeldSettings:
         """Those of a connection or a request, in today's spelling."""
         headers, ignored = apply_locks(sent, locks)
         return cls(headers, locks, ignored)
+
+    def remember(self, written: bytes, headers: Headers, own: dict[bytes, bytes]) -> tuple[Headers, HeldSettings]:
+        """
+        Keep what a step's headers came to, as long as there is room.
+
+        Args:
+            written: The headers as JSON.
+            headers: Those for the provider.
+            own: The step's own settings.
+        """
+        known = (headers, self.under(own) if own else self)
+        if len(self.steps) < STEPS_KEPT and len(written) <= STEP_BYTES:
+            self.steps[written] = known
+        return known
 
     def under(self, own: dict[bytes, bytes]) -> HeldSettings:
         """The same with a step's own headers over them."""

@@ -7,7 +7,7 @@ be given what others have asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aigw.controls.limit import Limit
 from aigw.controls.policy_rulings import PolicyRulings
@@ -29,6 +29,10 @@ class Policies:
     def __init__(self, documents: IDocuments, counts: StageCounts) -> None:
         self._documents = documents
         self._counts = counts
+
+    def on_changed(self, call: Callable[[], None]) -> None:
+        """Be called when the policies of any gateway have changed."""
+        self._documents.on_changed(lambda account, gateway: call())
 
     def check(self, visit: Visit) -> None:
         """

@@ -55,11 +55,24 @@ class Reserve:
         Raises:
             GatewayError: A limit refuses, and nothing was taken; `held` stays as it is. So does the Deferred.
         """
+        return self.take_from(self.limits_of(visit), visit, held)
+
+    def limits_of(self, visit: Visit) -> Sequence[Limit]:
+        """
+        The limits that hold for a step, no two with the same key.
+
+        Raises:
+            GatewayError: Nobody can say which, and the owner wants such a step refused.
+        """
         limits: list[Limit] = []
         for limits_of in self._sources:
             found = limits_of(visit)
             if found:
                 limits += found
+        return _by_key(limits) if limits else ()
+
+    def take_from(self, limits: Sequence[Limit], visit: Visit, held: Hold) -> Hold | Deferred[Hold]:
+        """As `take`, from limits that `limits_of` gave for such a step."""
         if limits:
             return self._take(visit, held, limits)
         if held.entries:
@@ -67,7 +80,7 @@ class Reserve:
         return held
 
     def _take(self, visit: Visit, held: Hold, limits: Sequence[Limit]) -> Hold | Deferred[Hold]:
-        bid = _Bid(visit, held, _by_key(limits))
+        bid = _Bid(visit, held, limits)
         amounts: dict[Unit, int] = {}
         for limit in bid.limits:
             if limit.unit not in amounts:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 
 from aigw.controls.bounds import HolderGuard
@@ -16,6 +16,8 @@ from aigw.controls.entry import Till, Watch
 from aigw.controls.estimate import Estimates, EstimateSettings
 from aigw.controls.hold import NOTHING_HELD, Hold
 from aigw.controls.holder_limits import HolderLimits
+from aigw.controls.judgements import Judgements
+from aigw.controls.limit import Limit
 from aigw.controls.policies import Policies
 from aigw.controls.rate_limits import GatewayRateLimits
 from aigw.controls.reserve import Reserve
@@ -28,20 +30,7 @@ from aigw.interfaces import ICacheStore, ICounters
 from aigw.values.gateway import Gateway
 
 
-class Guard(Protocol):
-    """Judges a step by what is known of it."""
-
-    def check(self, visit: Visit) -> None:
-        """
-        Let it through.
-
-        Raises:
-            GatewayError: Why not.
-        """
-
-
-@attrs.frozen
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """
     What the controls say of a step that they do not refuse.
 
@@ -60,13 +49,28 @@ class Admitted:
     sought: Sought | None = None
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """
+    A step on its way through the controls.
+
+    Attributes:
+        visit: See there.
+        held: What earlier steps of the exchange have taken.
+        limits: That hold for it.
+    """
+
+    visit: Visit
+    held: Hold
+    limits: Sequence[Limit]
+
+
 @attrs.frozen
 class Controls:
     """
     Every control that a step passes before a provider is asked.
 
     Attributes:
-        guards: Stage 5, in their order.
+        judgements: Stage 5, and which limits hold for stage 7.
         cache, flights: Stage 6.
         reserve: Stage 7.
         version: Of a gateway's settings, for caches that a change empties.
@@ -74,7 +78,7 @@ class Controls:
         semantic: A part of stage 6; None where there is none.
     """
 
-    guards: Sequence[Guard]
+    judgements: Judgements
     cache: Cache
     flights: Flights
     reserve: Reserve
@@ -94,51 +98,44 @@ class Controls:
         Raises:
             GatewayError: One of them refuses; so does the Deferred.
         """
-        self._check(visit)
+        asked = Asked(visit, held, self.judgements.limits(visit))
         plan = self.cache.plan(visit, self.version(visit.gateway))
         if plan is None:
-            return self._reserve(visit, held, None, None)
+            return self._reserve(asked, None, None)
         self.counts["cache"] += 1
         found = self.cache.look_up(plan, visit.now_ms)
         if isinstance(found, Deferred):
-            return found.addCallback(partial(self._looked_up, visit, held, plan))
-        return self._looked_up(visit, held, plan, found)
+            return found.addCallback(partial(self._looked_up, asked, plan))
+        return self._looked_up(asked, plan, found)
 
     def admit_session(self, visit: Visit) -> Hold | Deferred[Hold]:
         """As `admit`, for a realtime session: nothing of it is cached."""
-        self._check(visit)
-        return self.reserve.take(visit, NOTHING_HELD)
+        return self.reserve.take_from(self.judgements.limits(visit), visit, NOTHING_HELD)
 
-    def _check(self, visit: Visit) -> None:
-        for guard in self.guards:
-            guard.check(visit)
-        self.counts["guard"] += 1
-
-    def _looked_up(
-        self, visit: Visit, held: Hold, plan: CachePlan, found: Found | None
-    ) -> Admitted | Deferred[Admitted]:
+    def _looked_up(self, asked: Asked, plan: CachePlan, found: Found | None) -> Admitted | Deferred[Admitted]:
         if found is not None and not found.stale:
-            return Admitted(held, plan, found)
-        if self.flights.has(plan):
+            return Admitted(asked.held, plan, found)
+        if plan.shared and self.flights.has(plan):
             # Who shares a call takes nothing from a limit, as with any other hit.
-            return Admitted(held, plan, found, follows=True)
+            return Admitted(asked.held, plan, found, follows=True)
         if plan.semantic and self.semantic is not None:
+            visit = asked.visit
             seeking = self.semantic.look_up(visit, self.version(visit.gateway), visit.now_ms)
             if seeking is not None:
-                return seeking.addCallback(partial(self._sought, visit, held, plan, found))
-        return self._reserve(visit, held, plan, found)
+                return seeking.addCallback(partial(self._sought, asked, plan, found))
+        return self._reserve(asked, plan, found)
 
     def _sought(
-        self, visit: Visit, held: Hold, plan: CachePlan, stale: Found | None, sought: Sought | None
+        self, asked: Asked, plan: CachePlan, stale: Found | None, sought: Sought | None
     ) -> Admitted | Deferred[Admitted]:
         if sought is not None and sought.answer is not None:
-            return Admitted(held, plan, stale, sought=sought)
-        return self._reserve(visit, held, plan, stale, sought)
+            return Admitted(asked.held, plan, stale, sought=sought)
+        return self._reserve(asked, plan, stale, sought)
 
     def _reserve(
-        self, visit: Visit, held: Hold, plan: CachePlan | None, stale: Found | None, sought: Sought | None = None
+        self, asked: Asked, plan: CachePlan | None, stale: Found | None, sought: Sought | None = None
     ) -> Admitted | Deferred[Admitted]:
-        hold = self.reserve.take(visit, held)
+        hold = self.reserve.take_from(asked.limits, asked.visit, asked.held)
         if isinstance(hold, Deferred):
             return hold.addCallback(lambda taken: Admitted(taken, plan, stale, sought=sought))
         return Admitted(hold, plan, stale, sought=sought)
@@ -173,7 +170,8 @@ def make_controls(
     """
     cache = Cache(store, utc_ms)
     till = Till(counters, Estimates(estimates), utc_ms, watch)
-    sources = (GatewayRateLimits(), HolderLimits(), GatewaySpendLimits(), policies)
-    return Controls(
-        (HolderGuard(), policies), cache, Flights(cache, soon), Reserve(till, sources, counts), version, counts
-    )
+    reserve = Reserve(till, (GatewayRateLimits(), HolderLimits(), GatewaySpendLimits(), policies), counts)
+    judgements = Judgements((HolderGuard(), policies), reserve.limits_of, counts)
+    policies.on_changed(judgements.forget)
+    finder = semantic(cache.keys) if semantic is not None else None
+    return Controls(judgements, cache, Flights(cache, soon), reserve, version, counts, finder)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from aigw.errors import GatewayError
 from aigw.values.step import Headers
 
 
-@attrs.frozen
-class AnswerHead:
+class AnswerHead(msgspec.Struct, frozen=True, gc=False):
     """
     Attributes:
         log_id: Of the exchange, in its usual spelling.
@@ -32,8 +31,7 @@ class AnswerHead:
     own: Headers = ()
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """
     How an exchange ended.
 

@@ -53,6 +53,11 @@ class CustomCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None if self.total_cost is None else round(self.total_cost * NANOUSD_PER_USD)
 
 
+def _plain(words: str) -> str:
+    """A mistake in the words of JSON instead of the program's."""
+    return words.replace("`float | null`", "a number").replace("`float`", "a number").replace("Expected", "expected")
+
+
 # One application sends the same few prices with each of its requests.
 @lru_cache(maxsize=512)
 def read_custom_cost(value: bytes) -> CustomCost:
@@ -69,6 +74,9 @@ def read_custom_cost(value: bytes) -> CustomCost:
         prices = msgspec.json.decode(value, type=dict[str, float | None]).values()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except msgspec.ValidationError as error:
+        words, _, path = str(error).partition(" - at `$.")
+        raise ValueError(f"`{path[:-1]}`: {_plain(words)}" if path else _plain(words)) from None
     # To be charged nothing, a caller has to say so.
     if all(price is None for price in prices):
         raise ValueError("names no price")

@@ -12,7 +12,8 @@ from aigw.dispatch.opening import Opening
 from aigw.dispatch.parts import Parts
 from aigw.dispatch.plan import Around, Plan, ProviderLookup, plan_step
 from aigw.dispatch.session import SessionClient, SessionExchange, plan_session
-from aigw.dispatch.settings import ReadMetadata, check_settings, collect, read_metadata
+from aigw.dispatch.settings import Collect, ReadMetadata, check_settings, collect, read_metadata
+from aigw.dispatch.template import Template, Templates
 from aigw.errors import Drained, Draining, GatewayError, NotFound
 from aigw.interfaces import IReply
 from aigw.providers.paths import GATEWAY_TOKEN
@@ -35,6 +36,7 @@ class Dispatcher:
         self._providers = providers
         self._ids = ids
         self._clocks = parts.settings.clocks()
+        self._templates = Templates(providers.lookup, self._clocks)
         self._session_clocks = attrs.evolve(self._clocks, total_s=parts.settings.session_s)
         self._running: set[Exchange | SessionExchange] = set()
         self._idle: list[Deferred[None]] = []
@@ -55,19 +57,25 @@ class Dispatcher:
         """
         plans: tuple[Plan, ...] = ()
         refusal = opening.refusal or (Draining() if self.draining else None)
-        told = read_metadata(opening.settings)
-        origin = self._origin(opening, told)
+        log_id = self._ids.next()
+        templates: list[Template] = []
         if refusal is None:
             try:
-                for step in opening.steps:
-                    check_settings(step.settings)
-                around = self._around(opening, told, origin)
-                plans = tuple(
-                    plan_step(index, step, self._providers, self._clocks, around)
-                    for index, step in enumerate(opening.steps)
-                )
+                templates = self._templates_of(opening, id_ms(log_id))
             except GatewayError as error:
                 refusal = error
+        first = templates[0] if templates else None
+        told = first.metadata if first is not None else read_metadata(opening.settings)
+        kept = first.kept if first is not None else collect(opening.gateway, opening.settings)
+        origin = self._origin(opening, log_id, told, kept)
+        if refusal is None:
+            around = self._around(opening, told, origin)
+            plans = tuple(
+                [
+                    plan_step(step, template, self._clocks, around)
+                    for step, template in zip(opening.steps, templates, strict=True)
+                ]
+            )
         self._count(opening, told)
         exchange = Exchange(self._parts, origin, plans, reply, self._forget)
         self._running.add(exchange)
@@ -76,6 +84,10 @@ class Dispatcher:
         else:
             exchange.refuse(refusal, _target(opening))
         return exchange
+
+    def _templates_of(self, opening: Opening, now_ms: int) -> list[Template]:
+        gateway, of = opening.gateway, self._templates.of
+        return [of(index, step, gateway, now_ms) for index, step in enumerate(opening.steps)]
 
     def open_session(self, opening: Opening, offered: list[str], client: SessionClient) -> SessionExchange:
         """
@@ -91,7 +103,7 @@ class Dispatcher:
         if self._parts.realtime is None:
             refusal = NotFound("there are no realtime sockets here")
         told = read_metadata(opening.settings)
-        origin = self._origin(opening, told)
+        origin = self._origin(opening, self._ids.next(), told, collect(opening.gateway, opening.settings))
         if refusal is None:
             try:
                 (step,) = opening.steps
@@ -123,10 +135,9 @@ class Dispatcher:
             *(id_ms(origin.id), opening.country, self._parts.price),
         )
 
-    def _origin(self, opening: Opening, told: ReadMetadata) -> Origin:
-        kept = collect(opening.gateway, opening.settings)
+    def _origin(self, opening: Opening, log_id: bytes, told: ReadMetadata, kept: Collect) -> Origin:
         return Origin(
-            id=self._ids.next(),
+            id=log_id,
             account=opening.gateway.account,
             gateway=opening.gateway.id,
             request_type=opening.request_type,

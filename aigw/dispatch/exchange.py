@@ -382,6 +382,8 @@ class Exchange:
         plan = self._plans[self._step] if self._plans else None
         target = target or (plan.target if plan else NO_TARGET)
         self.state = State.ENDING
+        if plan is not None and plan.locked:
+            self._taken.notes["locked"] = list(plan.locked)
         source = self._source
         source.forget_promise()
         self._taken.shared = not source.owns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from aigw.controls.authentication import Caller
 from aigw.errors import GatewayError
@@ -10,8 +10,7 @@ from aigw.values.gateway import Gateway
 from aigw.values.step import Step
 
 
-@attrs.frozen
-class Opening:
+class Opening(msgspec.Struct, frozen=True, gc=False):
     """
     One authenticated request.
 
@@ -33,6 +32,6 @@ class Opening:
     request_type: str
     event_id: str
     steps: tuple[Step, ...]
-    settings: dict[bytes, bytes] = attrs.field(factory=dict)
+    settings: dict[bytes, bytes] = {}
     country: str = ""
     refusal: GatewayError | None = None

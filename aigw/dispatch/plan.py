@@ -6,18 +6,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-import attrs
+import msgspec
 
 from aigw.codecs.sse import Event
 from aigw.controls.authentication import Caller
 from aigw.controls.visit import Metadata, Price, Visit
-from aigw.dispatch.custom_cost import CustomCost, custom_cost
-from aigw.dispatch.retry import RetryPolicy, retry_policy
-from aigw.dispatch.settings import step_clocks
-from aigw.errors import InvalidField
+from aigw.dispatch.custom_cost import CustomCost
+from aigw.dispatch.retry import RetryPolicy
+from aigw.dispatch.template import Template
 from aigw.interfaces import ICredentials
 from aigw.values.gateway import Gateway
-from aigw.values.record import TEXT_CHARS, Target
+from aigw.values.record import Target
 from aigw.values.step import Ask, Clocks, Headers, Step, UpstreamRequest
 from aigw.values.usage import Usage
 
@@ -56,8 +55,7 @@ class Reader(Protocol):
         """A guess, for a stream that told nothing."""
 
 
-@attrs.frozen
-class Plan:
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """
     Attributes:
         provider: Of `aigw.providers`.
@@ -97,8 +95,7 @@ class Plan:
         return self.visit.price(usage, response_model)
 
 
-@attrs.frozen
-class Around:
+class Around(msgspec.Struct, frozen=True, gc=False):
     """
     What is the same for all steps of a request.
 
@@ -157,57 +154,40 @@ class ProviderLookup(Protocol):
         """
 
 
-def plan_step(index: int, step: Step, providers: ProviderLookup, clocks: Clocks, around: Around) -> Plan:
+def plan_step(step: Step, template: Template, clocks: Clocks, around: Around) -> Plan:
     """
     Make a step ready.
 
     Args:
-        index: Of the step in its request, for the error's text.
         step: As the client wrote it.
-        providers: The table.
+        template: Of the step.
         clocks: The owner's.
-        around: See there; one vendor has its account in its own address.
-    Raises:
-        InvalidProvider, InvalidField: The step cannot be sent.
+        around: See there.
     """
-    try:
-        provider = providers.lookup(step.provider)
-        url = provider.address(step.endpoint, step.headers, around.gateway.account)
-        headers = provider.headers(step.headers)
-        credentials = provider.credentials_for(step.endpoint, headers)
-    except InvalidField as error:
-        raise InvalidField(f"step {index}: {error.detail}") from None
-    held = step.query if isinstance(step.query, bytes) else b""
+    query = step.query
+    held = query if isinstance(query, bytes) else b""
+    provider = template.provider
     ask = provider.ask(held, step.endpoint)
     target = Target(
         provider=provider.slug,
-        path=step.endpoint.partition("?")[0].lstrip("/")[:TEXT_CHARS],
+        path=template.path,
         model=ask.model,
-        request_content_type=_content_type(headers),
+        request_content_type=template.content_type,
         request_bytes=len(held),
-        model_type=provider.model_type(step.endpoint),
+        model_type=template.model_type,
     )
-    patience = step_clocks(clocks, step.settings)
-    own_cost = custom_cost(step.settings)
-    request = UpstreamRequest(step.method, url, headers, step.query, patience, provider.overridden)
+    request = UpstreamRequest(step.method, template.url, template.headers, query, template.clocks, provider.overridden)
     return Plan(
         provider,
         request,
         target,
-        provider.reader(step.endpoint),
-        credentials,
+        template.make_reader(),
+        template.credentials,
         # A body that passes through is gone with the first attempt.
-        retry_policy(around.gateway, step.settings) if isinstance(step.query, bytes) else RetryPolicy(),
+        template.retry if query is held else RetryPolicy(),
         clocks,
-        around.visit(target, request, step, ask, around.price_of(target, own_cost)),
+        around.visit(target, request, step, ask, around.price_of(target, template.own_cost)),
         step.locked,
-        own_cost is not None,
-        own_cost.total_nanousd if own_cost is not None else None,
+        template.own_cost is not None,
+        template.own_cost.total_nanousd if template.own_cost is not None else None,
     )
-
-
-def _content_type(headers: Headers) -> str:
-    for name, value in headers:
-        if name == b"content-type":
-            return value.decode("latin-1")[:TEXT_CHARS]
-    return ""

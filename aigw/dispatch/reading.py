@@ -96,7 +96,7 @@ class Reading:
             headers = self._decode(headers)
         else:
             self._coding = _coding(headers)
-        content_type = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
+        content_type = _content_type(headers)
         self._reader.head(headers)
         # What passes in a coding cannot be read along; its beginning is read at the end.
         self._events = None if self._coding else self._reader.parser(content_type, self._event_bytes)
@@ -233,6 +233,13 @@ class Reading:
     def tail(self) -> bytes:
         """The stream from its end mark on, for a reply that holds the end back."""
         return b"".join(self._tail)
+
+
+def _content_type(headers: Headers) -> str:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.decode("latin-1")
+    return ""
 
 
 def _coding(headers: Headers) -> str:

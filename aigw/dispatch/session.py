@@ -401,6 +401,8 @@ class SessionExchange:
         reason = told if told is not None else error.message if error is not None else ""
         try:
             self._kept.ended(ended_by, code)
+            if self._plan is not None and self._plan.locked:
+                self._taken.notes["locked"] = list(self._plan.locked)
             record = self._record(error)
         except Exception:
             # A defect here must not cost the client its ending, nor the log its row.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import attrs
+import msgspec
 
 from aigw.controls.cache import CachePlan, Made
 from aigw.controls.semantic_cache import Sought
@@ -99,7 +99,7 @@ class Sourcing:
         Raises:
             GatewayError: It cannot be asked.
         """
-        request = attrs.evolve(plan.request, clocks=plan.patience) if patient else plan.request
+        request = msgspec.structs.replace(plan.request, clocks=plan.patience) if patient else plan.request
         start = partial(send_prepared, self._parts.upstream, request, plan.credentials)
         cache_plan = self._cache_plan
         self.guest, self.owns = False, True

@@ -57,11 +57,11 @@ class Signature:
 
     def prepare(self, request: UpstreamRequest) -> UpstreamRequest:
         """See `ICredentials`."""
-        request = attrs.evolve(request, url=_as_sdks_write(request.url))
+        request = msgspec.structs.replace(request, url=_as_sdks_write(request.url))
         # AWS wants its own fields signed; the others may change on the way.
         names = frozenset(name for name, _ in request.headers if name.startswith(b"x-amz") or name == b"content-type")
         date = strftime("%Y%m%dT%H%M%SZ", gmtime(self.utc_s()))
-        return attrs.evolve(request, headers=signed(request, names, self.keys, self.scope, date))
+        return msgspec.structs.replace(request, headers=signed(request, names, self.keys, self.scope, date))
 
 
 @implementer(ICredentials)
@@ -72,7 +72,7 @@ class KeyHeader:
         """See `ICredentials`."""
         bearer = (header(request.headers, b"authorization") or b"").partition(b" ")[2].strip()
         kept = tuple(field for field in request.headers if field[0] != b"authorization")
-        return attrs.evolve(request, headers=with_header(kept, b"x-api-key", bearer))
+        return msgspec.structs.replace(request, headers=with_header(kept, b"x-api-key", bearer))
 
 
 class AwsSource:

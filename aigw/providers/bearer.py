@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -39,4 +40,6 @@ class MintedBearer:
 
 
 def _with_bearer(request: UpstreamRequest, token: str) -> UpstreamRequest:
-    return attrs.evolve(request, headers=with_header(request.headers, b"authorization", b"Bearer " + token.encode()))
+    return msgspec.structs.replace(
+        request, headers=with_header(request.headers, b"authorization", b"Bearer " + token.encode())
+    )

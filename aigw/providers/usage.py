@@ -126,6 +126,8 @@ def error_text(told: object) -> str:
 
 def count(told: object) -> int | None:
     """A number of tokens out of a vendor's JSON; None when it is none that makes sense."""
+    if type(told) is int and 0 <= told <= MAX_TOKENS:
+        return told
     # Cohere writes 12.0; True is an int to Python.
     if isinstance(told, float) and told == told // 1:
         told = int(told)

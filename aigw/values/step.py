@@ -45,8 +45,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     answers: int = 1
 
 
-@attrs.frozen
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """
     Attributes:
         provider: Slug, as the client wrote it.
@@ -63,13 +62,12 @@ class Step:
     endpoint: str
     headers: Headers
     query: bytes | IBodyProducer
-    settings: dict[bytes, bytes] = attrs.field(factory=dict)
+    settings: dict[bytes, bytes] = {}
     method: bytes = b"POST"
     locked: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """
     One HTTP request to a provider, ready to be sent.
 

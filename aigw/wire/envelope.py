@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
 import msgspec
 
 from aigw.codecs.json_text import find_string, mask_lone_surrogates, repeated_key
@@ -51,7 +50,7 @@ _QUERY_KEY = re.compile(rb'(?<!\\)"query"[ \t\r\n]*:[ \t\r\n]*')
 class _Step(msgspec.Struct, frozen=True):
     provider: str | None = None
     endpoint: str | None = None
-    headers: dict[str, Any] | None = None
+    headers: msgspec.Raw = msgspec.Raw()
     query: msgspec.Raw = msgspec.Raw()
     eventId: str | None = None
     # The oldest pages of the wire have this string beside the headers.
@@ -67,6 +66,7 @@ class _Message(msgspec.Struct, frozen=True):
 
 _Decode = Callable[[bytes], _Message]
 _DECODE: _Decode = msgspec.json.Decoder(_Message).decode
+_DECODE_HEADERS = msgspec.json.Decoder(dict[str, Any] | None).decode
 _DECODE_STEPS = msgspec.json.Decoder(_Step | list[_Step]).decode
 
 
@@ -75,8 +75,7 @@ def _decode_steps(payload: bytes) -> _Message:
     return _Message(CREATE, _DECODE_STEPS(payload))
 
 
-@attrs.frozen
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """
     Attributes:
         event_id: The client's, empty when it gave none or none could be read.
@@ -108,13 +107,13 @@ def _read(payload: bytes, decode: _Decode, settings: HeldSettings, max_steps: in
         message, text = _decode(payload, decode)
         event_id = _event_id(message, event_id_chars)
         steps = _steps(message, max_steps)
-        spans = list(_spans(text, [bytes(step.query) for step in steps]))
+        spans = _spans(text, [bytes(step.query) for step in steps])
         _check_envelope(text, spans)
-        queries = [payload[start:end] for start, end in spans]
-        read = tuple(
-            _step(i, step, query, settings) for i, (step, query) in enumerate(zip(steps, queries, strict=True))
-        )
-        return Envelope(event_id, read)
+        read = [
+            _step(index, step, payload[start:end], settings)
+            for index, (step, (start, end)) in enumerate(zip(steps, spans, strict=True))
+        ]
+        return Envelope(event_id, tuple(read))
     except GatewayError as error:
         known = _known_event_id(message) if message else find_string(payload, b"eventId")
         return Envelope((known or "")[:event_id_chars], (), error)
@@ -160,7 +159,7 @@ def _decode_masked(masked: bytes, found: list[int], decode: _Decode) -> _Message
         raise MalformedRequest("nested too deeply") from None
     except msgspec.MsgspecError as error:
         raise MalformedRequest(f"not JSON: {error}") from None
-    spans = list(_spans(masked, [bytes(step.query) for step in _listed(message)]))
+    spans = _spans(masked, [bytes(step.query) for step in _listed(message)])
     if not all(any(start <= at < end for start, end in spans) for at in found):
         raise MalformedRequest("a lone surrogate outside `query`")
     return message
@@ -174,7 +173,10 @@ def _listed(message: _Message) -> list[_Step]:
 def _known_event_id(message: _Message) -> str | None:
     if message.eventId is not None:
         return message.eventId
-    return next((step.eventId for step in _listed(message) if step.eventId is not None), None)
+    for step in _listed(message):
+        if step.eventId is not None:
+            return step.eventId
+    return None
 
 
 def _event_id(message: _Message, limit: int) -> str:
@@ -197,22 +199,26 @@ def _steps(message: _Message, max_steps: int) -> list[_Step]:
     return steps
 
 
-def _spans(text: bytes, queries: Iterable[bytes]) -> Iterable[tuple[int, int]]:
+def _spans(text: bytes, queries: Iterable[bytes]) -> list[tuple[int, int]]:
     """
     Where each query stands in the text, in their order: behind its key, since a short one may stand anywhere. A query
     that is missing takes no room.
     """
+    spans = []
     at = 0
     for query in queries:
-        if not query:
-            yield at, at
-            continue
-        start = next((key.end() for key in _QUERY_KEY.finditer(text, at) if text.startswith(query, key.end())), -1)
-        if start < 0:
-            # The key is spelt with escapes.
-            start = text.find(query, at)
+        start = _start(text, query, at) if query else at
         at = start + len(query)
-        yield start, at
+        spans.append((start, at))
+    return spans
+
+
+def _start(text: bytes, query: bytes, at: int) -> int:
+    for key in _QUERY_KEY.finditer(text, at):
+        if text.startswith(query, key.end()):
+            return key.end()
+    # The key is spelt with escapes.
+    return text.find(query, at)
 
 
 def _check_envelope(text: bytes, spans: list[tuple[int, int]]) -> None:
@@ -225,8 +231,13 @@ def _check_envelope(text: bytes, spans: list[tuple[int, int]]) -> None:
             at = end
     outside.append(text[at:])
     envelope = b"0".join(outside)
-    if len(spans) == 1 and all(envelope.count(key) <= 1 for key in _KEYS):
-        return
+    if len(spans) == 1:
+        count = envelope.count
+        for key in _KEYS:
+            if count(key) > 1:
+                break
+        else:
+            return
     if len(envelope) > ENVELOPE_BYTES:
         raise MalformedRequest("the envelope is too large")
     try:
@@ -244,18 +255,34 @@ def _step(index: int, step: _Step, query: bytes, settings: HeldSettings) -> Step
         raise MissingField(f"`endpoint` of step {index}")
     if not query:
         raise MissingField(f"`query` of step {index}")
-    headers, own = _split_headers(index, step)
-    if step.config is not None:
-        own = {**step.config.settings(), **own}
-    held = settings.under(own) if own else settings
+    if step.config is None and step.authorization is None:
+        # An application sends the same headers over and over.
+        written = bytes(step.headers)
+        known = settings.steps.get(written)
+        if known is None:
+            headers, own = _split_headers(index, step)
+            known = settings.remember(written, headers, own)
+        headers, held = known
+    else:
+        headers, own = _split_headers(index, step)
+        if step.config is not None:
+            own = {**step.config.settings(), **own}
+        held = settings.under(own) if own else settings
     return Step(step.provider, step.endpoint, headers, query, held.headers, locked=held.locked)
+
+
+def _read_headers(index: int, written: bytes) -> dict[str, Any]:
+    try:
+        return (_DECODE_HEADERS(written) if written else None) or {}
+    except msgspec.ValidationError as error:
+        raise InvalidField(f"headers of step {index}: {error}") from None
 
 
 def _split_headers(index: int, step: _Step) -> tuple[Headers, dict[bytes, bytes]]:
     """A step's headers: those for the provider, and its `cf-aig-*` settings."""
     headers: list[tuple[bytes, bytes]] = []
     settings: dict[bytes, bytes] = {}
-    for name, value in (step.headers or {}).items():
+    for name, value in _read_headers(index, bytes(step.headers)).items():
         key = name.lower().encode("utf-8")
         data = _header_value(index, name, value)
         if is_setting(key):

@@ -44,7 +44,7 @@ class RateLimitTests(SynchronousTestCase):
             [
                 "Rate limited",
                 "Rate limited: limit 'burst' (2 requests per 60s, fixed)",
-                "Rate limited: (1000000 tokens per 3600s, fixed)",
+                "Rate limited: 1000000 tokens per 3600s, fixed",
             ],
         )
 

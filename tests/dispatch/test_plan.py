@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aigw.controls.authentication import ANONYMOUS
 from aigw.dispatch.plan import Around, plan_step
+from aigw.dispatch.template import Templates
 from aigw.providers.settings import ProviderSettings
 from aigw.providers.table import ProviderTable
 from aigw.testing.data_port import START_MS, flat_price
@@ -20,5 +21,7 @@ class TrustTests(SynchronousTestCase):
         table = ProviderTable({"openai": own, "custom-local": own, "groq": ProviderSettings(headers={"x-team": "red"})})
         around = Around(OPEN, ANONYMOUS, {}, b"", START_MS, "", flat_price)
         for slug, trusted in (("openai", True), ("custom-local", True), ("groq", False), ("mistral", False)):
-            plan = plan_step(0, step(slug), table, Clocks(), around)
+            made = step(slug)
+            template = Templates(table.lookup, Clocks()).of(0, made, OPEN, START_MS)
+            plan = plan_step(made, template, Clocks(), around)
             self.assertEqual(plan.request.trusted, trusted, slug)

@@ -72,7 +72,9 @@ class OpenAIChatReader(AnswerReader):
                 self._fail(data.decode("utf-8", "replace"))
             return False
         self.model = self.model or text(answer.model)
-        told = openai_usage(answer.usage) or openai_usage(member(answer.x_groq, "usage"))
+        told = openai_usage(answer.usage)
+        if told is None and answer.x_groq is not None:
+            told = openai_usage(member(answer.x_groq, "usage"))
         self.usage = told or self.usage
         if is_error and not answer.error:
             self._fail(data.decode("utf-8", "replace"))
@@ -90,10 +92,12 @@ def openai_usage(told: object) -> Usage | None:
     Returns:
         None when it tells no counts.
     """
+    if not isinstance(told, dict):
+        return None
     tokens_in = first_count(told, "prompt_tokens", "input_tokens")
     tokens_out = first_count(told, "completion_tokens", "output_tokens")
-    details = member(told, "prompt_tokens_details") or member(told, "input_tokens_details")
-    cached = first_count(details, "cached_tokens", "cache_read_input_tokens")
+    details = told.get("prompt_tokens_details") or told.get("input_tokens_details")
+    cached = first_count(details, "cached_tokens", "cache_read_input_tokens") if details else None
     if cached is None:
         # DeepSeek, Moonshot and xAI's older API.
         cached = first_count(told, "prompt_cache_hit_tokens", "cached_tokens", "cached_prompt_text_tokens")
@@ -101,11 +105,11 @@ def openai_usage(told: object) -> Usage | None:
         tokens_in,
         _with_hidden(told, tokens_in, tokens_out),
         cached or 0,
-        first_count(details, "cache_write_tokens") or 0,
+        (first_count(details, "cache_write_tokens") or 0) if details else 0,
     )
 
 
-def _with_hidden(told: object, tokens_in: int | None, tokens_out: int | None) -> int | None:
+def _with_hidden(told: dict[str, Any], tokens_in: int | None, tokens_out: int | None) -> int | None:
     """
     The output with those tokens that some vendors charge for and leave out of `completion_tokens`.
 
@@ -113,6 +117,6 @@ def _with_hidden(told: object, tokens_in: int | None, tokens_out: int | None) ->
     """
     if tokens_out is None:
         return None
-    beside = (count(member(told, "reasoning_tokens")) or 0) + (count(member(told, "citation_tokens")) or 0)
-    total = count(member(told, "total_tokens"))
+    beside = (count(told.get("reasoning_tokens")) or 0) + (count(told.get("citation_tokens")) or 0)
+    total = count(told.get("total_tokens"))
     return max(tokens_out + beside, total - (tokens_in or 0) if total is not None else 0)
