@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +18,7 @@ from aigw.codecs.settings_check import nearest, problems_of, read_text
 from aigw.codecs.settings_keys import ENVIRONMENT_PREFIX, Key, describe
 from aigw.controls.estimate import EstimateSettings
 from aigw.controls.identity_settings import IdentitySettings, repeated_issuers
+from aigw.controls.unshared import gateway_problems
 from aigw.dispatch.settings import DispatchSettings
 from aigw.errors import ConfigurationError
 from aigw.logs.settings import ShipperSettings, SpoolSettings
@@ -29,6 +31,8 @@ from aigw.storage.settings import DatabaseSettings, EmbeddedSettings
 from aigw.upstream.settings import RealtimeSettings, UpstreamSettings
 from aigw.values.gateway import Gateway
 from aigw.wire.http_routes import FrontSettings
+
+MOST_WORKERS = 256
 
 DEFAULT_DATA_DIR = "aigw-data"
 
@@ -60,6 +64,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     drain_s: Annotated[
         float, Meta(ge=0, description="Seconds that running requests get to finish after a SIGTERM.")
     ] = 30.0
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_WORKERS)] | Literal["auto"],
+        Meta(description="Processes that accept connections and share all else; `auto`: one for each core."),
+    ] = 1
     http: HttpLimits = HttpLimits()
     websocket: SocketLimits = SocketLimits()
     front: FrontSettings = FrontSettings()
@@ -79,6 +87,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def data_path(self) -> Path:
         """The data folder; absolute when the settings came from `load`."""
         return Path(self.data_dir)
+
+    def processes(self) -> int:
+        """How many processes accept connections."""
+        return len(os.sched_getaffinity(0)) if self.workers == "auto" else self.workers
+
+    def embedded(self) -> EmbeddedSettings:
+        """Those of the embedded server, with room for every process: each has its pool, and listens."""
+        pools = 1 if self.processes() == 1 else self.processes() + 1
+        least = pools * (self.pool.connections + 1) + RESERVED_CONNECTIONS - 1
+        return msgspec.structs.replace(self.postgres, connections=max(least, self.postgres.connections))
+
+    def counts_together(self) -> bool:
+        """Whether what is limited is counted for all processes."""
+        return self.processes() == 1 or self.state.store != "memory"
 
     def gateways(self) -> tuple[Gateway, ...]:
         """The declared gateways, and `default` of the account `local` unless it is declared."""
@@ -205,10 +227,16 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     pool, postgres = settings.pool, settings.postgres
     if pool.answer_s <= pool.statement_s:
         yield "pool.answer_s: must be more than pool.statement_s, or each slow statement costs its connection"
+    processes = settings.processes()
     if settings.database is None and postgres.connections < pool.connections + RESERVED_CONNECTIONS:
         least = pool.connections + RESERVED_CONNECTIONS
         yield f"postgres.connections: must be at least {least}, for pool.connections is {pool.connections}"
+    if settings.spool.spool_bytes // processes < 2 * settings.spool.segment_bytes:
+        yield f"spool.spool_bytes: must have room for two segments of each of {processes} workers"
     yield from state_contradictions(settings.state)
+    if not settings.counts_together():
+        for index, gateway in enumerate(settings.gateway):
+            yield from (f"gateway[{index}].{problem}" for problem in gateway_problems(gateway))
     for index, gateway in enumerate(settings.gateway):
         yield from (f"gateway[{index}].{problem}" for problem in contradictions(gateway))
 

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from aigw.assembly import Node
+from aigw.assembly import Node, Parent
 from aigw.errors import AigwError, ConfigurationError
 from aigw.settings import Settings, load
 
@@ -34,6 +34,7 @@ class Options(usage.Options):
         ["config", "c", None, "Settings file (TOML)."],
         ["data-dir", "d", None, "Folder for everything that the gateway keeps. [default: aigw-data]"],
         ["database", None, None, "DSN of a PostgreSQL 14 or later; absent: an embedded one."],
+        ["workers", "w", None, "Processes that accept connections, or `auto`: one for each core. [default: 1]"],
         ["drain-s", None, None, "Seconds for running requests to finish after SIGTERM. [default: 30]"],
     ]
 
@@ -82,7 +83,8 @@ class GatewayService(Service):
         self._reactor = cast(Any, reactor)
         # Twisted tells timers the wall clock; one that is set back would make every deadline wait for it.
         self._reactor.seconds = time.monotonic
-        self._node = Node(reactor, self._settings, say, self._failed)
+        kind = Node if self._settings.processes() == 1 else Parent
+        self._node = kind(reactor, self._settings, say, self._failed)
         self._reactor.callWhenRunning(self._run)
 
     def _run(self) -> None:

@@ -10,10 +10,12 @@ The composition root: the only place that knows every concrete class.
 | applications | the data port |
 | operators | the control socket and the control port |
 | listening, greeting | ports, and what is said when they are open |
-| node | all of it, in order |
+| node | all of it, in order: a gateway of one process |
+| parent, worker, together | the same of a gateway of several |
 """
 
 from aigw.assembly.node import Node
+from aigw.assembly.parent import Parent
 from aigw.assembly.steps import utc_ms
 
-__all__ = ["Node", "utc_ms"]
+__all__ = ["Node", "Parent", "utc_ms"]

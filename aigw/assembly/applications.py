@@ -17,6 +17,7 @@ from aigw.assembly.controls import Controlled
 from aigw.assembly.ground import Ground
 from aigw.assembly.listening import stop_listening
 from aigw.assembly.steps import utc_ms
+from aigw.assembly.together import uncounted
 from aigw.controls.callers import Callers
 from aigw.controls.identity import Identity
 from aigw.controls.master_key import FILE_NAME
@@ -63,7 +64,10 @@ class Applications:
         self._meter = Meter([*MODULES, *settings.providers])
         self._dispatcher = Dispatcher(self._parts(controlled, self._prices(providers)), providers, LogIds(utc_ms))
         sockets = GatewaySocketFactory(ground.reactor, ground.reactor, ground.wheel, settings.websocket, ground.turn)
-        minter = Minter((settings.data_path() / FILE_NAME).read_bytes(), ground.tokens, utc_ms)
+        minter = Minter(
+            *((settings.data_path() / FILE_NAME).read_bytes(), ground.tokens, utc_ms),
+            also_check=partial(uncounted, settings),
+        )
         callers = Callers(ground.tokens, ground.teams, minter, self._identity(controlled))
         door = Door(ground.gateways, callers, utc_ms, settings.front.country_header)
         routes = HttpRoutes(

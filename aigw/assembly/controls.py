@@ -79,7 +79,10 @@ def _follow_semantic_caches(gateways: Gateways, semantic: SemanticCaches | None)
 def _rebuild_budgets(ground: Ground) -> None:
     """Where counters forget what was spent before this process began, read it back from the ledger."""
     to_rebuild, logs = ground.state.to_rebuild, ground.logs
-    if to_rebuild is not None:
+    if to_rebuild is not None and ground.settings.processes() > 1:
+        # No limit is counted in the memory of one of several processes, so there is nothing to remember.
+        to_rebuild.rebuilt()
+    elif to_rebuild is not None:
         load = partial(load_ledger, ground.database, logs.spool_id)
         rebuild = Rebuild(to_rebuild, logs.older_spools_shipped, load, ground.reactor)
         rebuild.start()

@@ -23,7 +23,13 @@ POSTGRES_RETRY_S = 5.0
 _log = Logger()
 
 
-def open_database(reactor: Any, settings: Settings, steps: Steps, give_up: Callable[[Failure], None]) -> LateDatabase:
+def open_database(
+    reactor: Any,
+    settings: Settings,
+    steps: Steps,
+    give_up: Callable[[Failure], None],
+    started: Callable[[Dsn], None] | None,
+) -> LateDatabase:
     """
     Begin to connect to the database, or to start the embedded one.
 
@@ -32,6 +38,8 @@ def open_database(reactor: Any, settings: Settings, steps: Steps, give_up: Calla
         settings: Of the process.
         steps: Gets what has to be stopped.
         give_up: Called with the reason when the database will never do.
+        started: Called when the embedded server takes connections; None where another process starts it, and whoever
+            hears of it calls `use_database`.
     """
     database = LateDatabase()
     steps.add(database.stop)
@@ -46,9 +54,10 @@ def open_database(reactor: Any, settings: Settings, steps: Steps, give_up: Calla
     database.reached().addErrback(unreached)
     if settings.database is not None:
         use_database(reactor, settings, database, read_dsn(settings.database))
-    else:
-        postgres = EmbeddedPostgres(reactor, settings.data_path(), settings.postgres)
+    elif started is not None:
+        postgres = EmbeddedPostgres(reactor, settings.data_path(), settings.embedded())
         starting = Deferred.fromCoroutine(_start_postgres(reactor, settings, postgres, database))
+        starting.addCallback(started)
         starting.addErrback(lambda failure: failure.trap(CancelledError))
         # Below the connections, so that it stops after them.
         steps.add_below(lambda: _cancel_then(starting, postgres.stop))
@@ -62,7 +71,7 @@ def use_database(reactor: Any, settings: Settings, database: LateDatabase, dsn: 
     database.arrived(real)
 
 
-async def _start_postgres(reactor: Any, settings: Settings, postgres: EmbeddedPostgres, database: LateDatabase) -> None:
+async def _start_postgres(reactor: Any, settings: Settings, postgres: EmbeddedPostgres, database: LateDatabase) -> Dsn:
     """Start the embedded server; whatever stands in its way, the gateway serves and its logs wait in the spool."""
     while True:
         try:
@@ -72,8 +81,9 @@ async def _start_postgres(reactor: Any, settings: Settings, postgres: EmbeddedPo
             _log.error("PostgreSQL could not be started, logs wait in the spool: {error}", error=error)
             await deferLater(reactor, POSTGRES_RETRY_S)
     use_database(reactor, settings, database, dsn)
+    return dsn
 
 
-async def _cancel_then(running: Deferred[None], stop: Callable[[], Awaitable[None]]) -> None:
+async def _cancel_then(running: Deferred[Any], stop: Callable[[], Awaitable[None]]) -> None:
     running.cancel()
     await stop()

@@ -51,7 +51,9 @@ async def _compare(tokens: Tokens, database: LateDatabase) -> None:
     await sync(tokens, database)
 
 
-def greeting(took_s: float, applications: Sequence[str], operators: Sequence[str], folder: Path, token: str) -> str:
+def greeting(
+    took_s: float, applications: Sequence[str], operators: Sequence[str], folder: Path, token: str, workers: int = 1
+) -> str:
     """
     What the start says, once the gateway serves.
 
@@ -60,11 +62,14 @@ def greeting(took_s: float, applications: Sequence[str], operators: Sequence[str
         applications, operators: Addresses of the data port and of the control port.
         folder: Where the data are.
         token: Of the first start; empty for none.
+        workers: Processes that accept connections.
     """
     lines = [f"aigw {__version__} is ready ({took_s:.1f} s)"]
     lines += [f"  applications  {address}/v1/local/default" for address in applications]
     lines += [f"  operators     {address}  (/health, /ready, /metrics)" for address in operators]
     lines.append(f"  data          {folder}")
+    if workers > 1:
+        lines.append(f"  workers       {workers}")
     if token:
         command = shutil.which("aigw", path=os.path.dirname(sys.argv[0])) or "aigw"
         lines += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from aigw.codecs.gateway_document import read_stored
 from aigw.controls.master_key import ensure_master_key
 from aigw.controls.policy_rulings import PolicyRulings, read_rulings
 from aigw.controls.teams import KIND, Teams, read_team
-from aigw.controls.token_file import TokenFile
+from aigw.controls.token_file import TokenEntry, TokenFile
 from aigw.controls.token_sync import CHANNEL, TokenSync
 from aigw.controls.tokens import Tokens
 from aigw.dispatch.gateways import Gateways
@@ -30,9 +30,11 @@ from aigw.settings import Settings
 from aigw.state.stores import State, open_state
 from aigw.storage.document_file import DocumentFile
 from aigw.storage.documents import Documents, Read
+from aigw.storage.dsn import Dsn
 from aigw.storage.late import LateDatabase
 from aigw.storage.partitions import ensure_partitions
 from aigw.values.team import Team
+from aigw.workers.copies import ReadOnlyDocuments, ToldTokens
 
 T = TypeVar("T")
 
@@ -88,28 +90,43 @@ def hold_folder(folder: Path) -> int:
     return lock
 
 
-def open_ground(reactor: Any, settings: Settings, steps: Steps, give_up: Callable[[Failure], None]) -> Ground:
+def open_ground(
+    reactor: Any,
+    settings: Settings,
+    steps: Steps,
+    give_up: Callable[[Failure], None],
+    started: Callable[[Dsn], None] = lambda _: None,
+    told: Sequence[TokenEntry] | None = None,
+) -> Ground:
     """
     Open everything that is kept. The database need not be there.
+
+    One process of a data folder leads: it writes the copies on disk, runs the embedded database, adopts the spools of
+    dead processes, and removes what has expired.
 
     Args:
         reactor, settings, steps: See `Ground`.
         give_up: Called with the reason when waiting for the database will not help.
+        started: Called when the embedded database takes connections.
+        told: The tokens; given to a process that does not lead.
     Raises:
         AigwError, OSError: What is on disk cannot be used.
     """
+    leads = told is None
     turn = Turn(reactor)
-    logs = LogService(reactor, settings.data_path() / "spool", settings.spool, settings.shipper, turn=turn)
+    logs = LogService(
+        *(reactor, settings.data_path() / "spool", settings.spool, settings.shipper), turn=turn, leads=leads
+    )
     # The logs are closed before the database: closing them ships what is left.
-    database = open_database(reactor, settings, steps, give_up)
+    database = open_database(reactor, settings, steps, give_up, started if leads else None)
     logs.open()
     steps.add(logs.close)
     logs.ship_to(database, ensure_partitions)
-    state = open_state(settings.state, reactor, database, utc_ms)
+    state = open_state(settings.state, reactor, database, utc_ms, sweeps=leads)
     state.start()
     steps.add(state.stop)
-    tokens = _open_tokens(settings, database)
-    documents = _Opening(reactor, settings, steps, database)
+    tokens = _open_tokens(settings, database, told)
+    documents = _Opening(reactor, settings, steps, database, DocumentFile if leads else ReadOnlyDocuments)
     gateways = Gateways(settings.gateway, documents.open("gateway", read_stored))
     policies = documents.open("policies", read_rulings)
     team_documents = documents.open(KIND, read_team)
@@ -119,8 +136,9 @@ def open_ground(reactor: Any, settings: Settings, steps: Steps, give_up: Callabl
     )
 
 
-def _open_tokens(settings: Settings, database: LateDatabase) -> Tokens:
-    tokens = Tokens(TokenFile(settings.data_path() / "tokens.json", deferToThread), utc_ms)
+def _open_tokens(settings: Settings, database: LateDatabase, told: Sequence[TokenEntry] | None) -> Tokens:
+    path = settings.data_path() / "tokens.json"
+    tokens = Tokens(TokenFile(path, deferToThread) if told is None else ToldTokens(told), utc_ms)
     sync = TokenSync(tokens, database)
     sync.start()
     database.listen(CHANNEL, lambda _: sync.run())
@@ -135,9 +153,10 @@ class _Opening:
     settings: Settings
     steps: Steps
     database: LateDatabase
+    file: type[DocumentFile]
 
     def open(self, kind: str, read: Read[T]) -> Documents[T]:
-        file = DocumentFile(self.settings.data_path() / f"{kind}.json", deferToThread)
+        file = self.file(self.settings.data_path() / f"{kind}.json", deferToThread)
         documents = Documents(kind, self.database, file, read, self.reactor)
         documents.start()
         self.steps.add_plain(documents.stop)

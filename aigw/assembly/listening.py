@@ -22,6 +22,31 @@ async def listen(reactor: Any, endpoint: str, factory: Factory[Any]) -> IListeni
     return port
 
 
+async def listen_all(
+    reactor: Any, endpoints: Iterable[str], factory: Factory[Any], scheme: str, ports: list[IListeningPort]
+) -> list[str]:
+    """
+    Listen on several endpoints.
+
+    Args:
+        reactor: For the sockets.
+        endpoints: As in the settings.
+        factory: For all of them.
+        scheme: See `shown_address`.
+        ports: Gets each port as soon as it is open.
+    Returns:
+        The addresses for people, such as `ws://127.0.0.1:8787`.
+    Raises:
+        CannotListenError: See `listen`.
+    """
+    addresses = []
+    for endpoint in endpoints:
+        port = await listen(reactor, endpoint, factory)
+        ports.append(port)
+        addresses.append(shown_address(port, endpoint, scheme))
+    return addresses
+
+
 async def stop_listening(ports: Iterable[IListeningPort]) -> None:
     """Accept nothing more."""
     for port in ports:

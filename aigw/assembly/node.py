@@ -18,7 +18,7 @@ from aigw.assembly.applications import Applications
 from aigw.assembly.controls import open_controls
 from aigw.assembly.greeting import first_token, greeting
 from aigw.assembly.ground import Ground, hold_folder, open_ground
-from aigw.assembly.listening import listen, shown_address, stop_listening
+from aigw.assembly.listening import listen_all, stop_listening
 from aigw.assembly.operators import open_control_socket
 from aigw.assembly.steps import Steps
 from aigw.operations.resources import Operations
@@ -83,12 +83,7 @@ class Node:
     async def _listen(
         self, endpoints: tuple[str, ...], server: Server, scheme: str, ports: list[IListeningPort]
     ) -> list[str]:
-        """Listen on every endpoint; the addresses for people, such as `ws://127.0.0.1:8787`."""
-        addresses = []
-        for endpoint in endpoints:
-            port = await listen(self._reactor, endpoint, server)
-            ports.append(port)
-            addresses.append(shown_address(port, endpoint, scheme))
+        addresses = await listen_all(self._reactor, endpoints, server, scheme, ports)
         self.addresses += addresses
         return addresses
 

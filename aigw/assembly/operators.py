@@ -6,12 +6,14 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from aigw import __version__
 from aigw.assembly.ground import Ground
 from aigw.assembly.steps import utc_ms
-from aigw.management.checks import Doctor
+from aigw.assembly.together import check_workers, uncounted, uncounted_policies
+from aigw.management.checks import Check, Doctor
 from aigw.management.control_socket import ControlSocket
 from aigw.management.gateway_calls import GatewayCalls
 from aigw.management.internal_api import InternalAPI, Management
@@ -22,32 +24,31 @@ from aigw.management.spool_calls import SpoolCalls
 from aigw.management.team_calls import TeamCalls
 from aigw.management.token_calls import TokenCalls
 from aigw.serving.http import Server
+from aigw.workers.pages import Together
 
 
-def open_control_socket(ground: Ground, addresses: Sequence[str]) -> None:
+def open_control_socket(ground: Ground, addresses: Sequence[str], together: Together | None = None) -> None:
     """
     Listen for the `aigw` command.
 
     Args:
         ground: What it looks at and changes.
         addresses: Of all ports; filled as they are opened.
+        together: The workers; None where this is the only process.
     Raises:
         AlreadyRunning, OSError, CannotListenError: The folder takes no socket.
     """
     settings, logs, gateways = ground.settings, ground.logs, ground.gateways
-    doctor = Doctor(
-        *(settings.data_path(), lambda: addresses, ground.database, logs.sink, logs.stats, logs.backlog_bytes),
-        *(utc_ms, gateways),
-    )
+    also_check = partial(uncounted, settings)
     management = Management(
-        TokenCalls(ground.tokens, ground.teams, utc_ms),
+        TokenCalls(ground.tokens, ground.teams, utc_ms, also_check),
         LogCalls(logs.list, logs.show),
         SpoolCalls(logs.adopt),
-        lambda: _about(ground, addresses),
-        doctor,
+        lambda: _about(ground, addresses, together),
+        partial(_examine, ground, addresses, together),
         policies=_policy_calls(ground),
         gateways=GatewayCalls(gateways),
-        teams=TeamCalls(ground.team_documents, ground.tokens, utc_ms),
+        teams=TeamCalls(ground.team_documents, ground.tokens, utc_ms, also_check),
     )
     server = Server(InternalAPI(management), ground.reactor, ground.wheel, settings.http)
     control = ControlSocket(ground.reactor, settings.data_path(), server)
@@ -62,12 +63,31 @@ def _policy_calls(ground: Ground) -> PolicyCalls:
             lambda account, name: ground.gateways.find(account, name) is not None,
             lambda: int(time.time()),
             lambda: str(uuid.uuid4()),
+            partial(uncounted_policies, ground.settings),
         )
     )
 
 
-def _about(ground: Ground, addresses: Sequence[str]) -> dict[str, Any]:
+async def _examine(ground: Ground, addresses: Sequence[str], together: Together | None) -> list[Check]:
+    """What `aigw doctor` finds; of the spools of all processes, where there are several."""
+    logs, workers = ground.logs, None
+    sink: Any = logs.sink
+    stats, backlog_bytes = logs.stats, logs.backlog_bytes
+    if together is not None:
+        await together.supervisor.ask()
+        sink, stats, backlog_bytes = together, together.log_stats(), together.backlog_bytes
+        workers = partial(check_workers, together)
+    doctor = Doctor(
+        *(ground.settings.data_path(), lambda: addresses, ground.database, sink, stats, backlog_bytes),
+        *(utc_ms, ground.gateways, workers),
+    )
+    return await doctor()
+
+
+def _about(ground: Ground, addresses: Sequence[str], together: Together | None) -> dict[str, Any]:
+    workers = {} if together is None else {"workers": [each.pid for each in together.supervisor.serving()]}
     return {
+        **workers,
         "version": __version__,
         "pid": os.getpid(),
         "addresses": addresses,

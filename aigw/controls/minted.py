@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import attrs
@@ -94,6 +94,7 @@ class Minter:
         tokens: Of this server.
         utc_ms: Milliseconds since the epoch, from the wall clock.
         random: Returns so many unpredictable bytes.
+        also_check: What else there is against the bounds of a new token; one sentence a problem.
     """
 
     def __init__(
@@ -102,11 +103,13 @@ class Minter:
         tokens: Tokens,
         utc_ms: Callable[[], int],
         random: Callable[[int], bytes] = os.urandom,
+        also_check: Callable[[Bounds], Sequence[str]] = lambda _: (),
     ) -> None:
         self._key = HKDF(SHA256(), BLOCK_BYTES, salt=None, info=b"aigw minted tokens 1").derive(master_key)
         self._tokens = tokens
         self._utc_ms = utc_ms
         self._random = random
+        self._also_check = also_check
         self._verified: dict[bytes, Minted] = {}
 
     def mint(self, caller: Caller, gateway: Gateway, form: MintForm) -> NewMinted:
@@ -126,7 +129,7 @@ class Minter:
         if parent is None:
             raise NotAllowed("only a token that was made by the gateway's owner can mint others")
         bounds = Bounds(*(getattr(form, field) for field in Bounds.__struct_fields__))
-        problems = bounds_problems(bounds, "")
+        problems = [*bounds_problems(bounds, ""), *self._also_check(bounds)]
         if problems:
             raise InvalidField("; ".join(problems))
         for bound in caller.bounds:

@@ -48,6 +48,8 @@ class LogService:
         volume: The disk.
         utc_ms: Milliseconds since the epoch, from the wall clock.
         turn: Tells when to flush the spool; by default one of its own.
+        leads: Whether it does what one process of a data folder does for all: adopt the spools of dead ones, and remove
+            what has expired.
 
     Attributes:
         stats: What is counted.
@@ -66,6 +68,7 @@ class LogService:
         volume: Volume | None = None,
         utc_ms: Callable[[], int] = wall_clock_ms,
         turn: Turn | None = None,
+        leads: bool = True,
     ) -> None:
         self._reactor = reactor
         self._root = root
@@ -74,6 +77,8 @@ class LogService:
         self._volume = volume or Volume()
         self._utc_ms = utc_ms
         self._turn = turn
+        self._leads = leads
+        self._adopted: list[SpoolDirectory] = []
         self._thread: OwnThread | None = None
         self._shipper: Shipper | None = None
         self._database: IDatabase | None = None
@@ -88,7 +93,8 @@ class LogService:
             OSError: The folder cannot be used.
         """
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._adopted = adopt_dead(self._root, self._volume, self._quota, self.stats)
+        if self._leads:
+            self._adopted = adopt_dead(self._root, self._volume, self._quota, self.stats)
         directory = SpoolDirectory.create(self._root, uuid.uuid4())
         sync = None
         if self._spool_settings.durability == "power":
@@ -110,7 +116,8 @@ class LogService:
         self._database = database
         window = Window(ensure_partitions, self._utc_ms, self._shipper_settings.oldest_days)
         shipper = self._shipper = Shipper(
-            *(database, self._reactor, self._shipper_settings, self.stats, self._quota, self._quarantine, window)
+            *(database, self._reactor, self._shipper_settings, self.stats, self._quota, self._quarantine, window),
+            sweeps=self._leads,
         )
         sink, quarantine = self.sink, self._quarantine
         shipper.add(Source(sink.directory, sink.written_to, lambda: bool(sink.open_exchanges) or not quarantine.empty))
@@ -153,6 +160,12 @@ class LogService:
     async def show(self, log_id: bytes, account: str | None = None, gateway: str | None = None) -> LogDetail | None:
         """See `show_log`."""
         return await show_log(self._reading(), log_id, account, gateway)
+
+    def adopt_dead(self) -> None:
+        """Take over the spools of processes that have died since `open`. Blocks for as long as reading them takes."""
+        if self._shipper is not None:
+            for directory in adopt_dead(self._root, self._volume, self._quota, self.stats):
+                self._shipper.add(Source(directory))
 
     async def adopt(self, path: Path) -> int:
         """

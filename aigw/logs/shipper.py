@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
 import psycopg2
 from twisted.internet.defer import CancelledError, Deferred
@@ -51,6 +52,7 @@ class Shipper:
         quota: Told of deleted files.
         quarantine: Takes what the database refuses.
         window: Which ids have partitions.
+        sweeps: Whether to remove what has expired; of several processes one is enough.
     """
 
     _log = Logger()
@@ -64,6 +66,7 @@ class Shipper:
         quota: Quota,
         quarantine: Quarantine,
         window: Window,
+        sweeps: bool = True,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -80,7 +83,7 @@ class Shipper:
         self._stopping = False
         self._backoff_s = 0.0
         self._retry_at = 0.0
-        self._sweep_at = 0.0
+        self._sweep_at = 0.0 if sweeps else inf
         self._last_error = ""
         database.when_available(self._pace.hurry)
 

@@ -97,6 +97,7 @@ class Doctor:
         backlog_bytes: What the spool holds that the database does not have.
         utc_ms: Wall clock.
         gateways: All of them; None where they are not looked at.
+        workers: What is said of the processes that accept connections; None where this is the only one.
     """
 
     data_dir: Path
@@ -107,6 +108,7 @@ class Doctor:
     backlog_bytes: Callable[[], int]
     utc_ms: Callable[[], int]
     gateways: Gateways | None = None
+    workers: Callable[[], Check] | None = None
 
     async def __call__(self) -> list[Check]:
         """Every check, the good ones too."""
@@ -119,6 +121,7 @@ class Doctor:
             clock,
             check_master_key(self.data_dir),
             *(() if self.gateways is None else (check_gateways(self.gateways),)),
+            *(() if self.workers is None else (self.workers(),)),
         ]
 
     def _ports(self) -> Check:

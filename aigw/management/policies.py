@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,6 +34,8 @@ class ManagedPolicies:
         gateway_known: Whether there is a gateway of these names.
         utc_s: Unix seconds.
         new_id: Makes an id nobody has had.
+        also_check: What else there is against a gateway's policies as they are stored; one sentence a problem. Those
+            that were there before are no reason to refuse a change.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class ManagedPolicies:
         gateway_known: Callable[[str, str], bool],
         utc_s: Callable[[], int],
         new_id: Callable[[], str],
+        also_check: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: (),
     ) -> None:
         self._documents = documents
         self._gateway_known = gateway_known
         self._utc_s = utc_s
         self._new_id = new_id
+        self._also_check = also_check
 
     async def list(self, place: PolicyPlace, staging: bool = False) -> Answer:
         """Those in force, oldest first; with `staging` the drafts, too."""
@@ -144,7 +148,12 @@ class ManagedPolicies:
             stored = self._documents.find(place.account, place.gateway)
             version = 0 if stored is None else stored.version
             try:
-                book = change(self._book(place))
+                before = self._book(place)
+                book = change(before)
+                known = self._also_check(before.document())
+                new = [problem for problem in self._also_check(book.document()) if problem not in known]
+                if new:
+                    raise PolicyRefused("; ".join(new))
                 if stored is not None or book != PolicyBook():
                     await self._documents.put(place.account, place.gateway, book.document(), version)
                 return

@@ -64,12 +64,20 @@ class TeamCalls:
         documents: Where they are kept.
         tokens: Of this server: those of a team keep it from being deleted.
         utc_ms: Wall clock.
+        also_check: What else there is against a team's bounds; one sentence a problem.
     """
 
-    def __init__(self, documents: IDocuments, tokens: Tokens, utc_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        documents: IDocuments,
+        tokens: Tokens,
+        utc_ms: Callable[[], int],
+        also_check: Callable[[Bounds], Sequence[str]] = lambda _: (),
+    ) -> None:
         self._documents = documents
         self._tokens = tokens
         self._utc_ms = utc_ms
+        self._also_check = also_check
 
     def routes(self) -> dict[tuple[str, ...], dict[bytes, Callable[[Call], Awaitable[object]]]]:
         """As `Management.routes`."""
@@ -128,7 +136,7 @@ class TeamCalls:
         members = dict.fromkeys((*(team.members if form.members is None else form.members), *form.add_members))
         removed = {member.casefold() for member in form.remove_members}
         bounds = team.bounds if form.bounds is None else form.bounds
-        problems = bounds_problems(bounds)
+        problems = [*bounds_problems(bounds), *self._also_check(bounds)]
         if problems:
             raise Refused(400, "malformed", "; ".join(problems))
         document = {

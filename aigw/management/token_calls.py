@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -51,17 +51,25 @@ class TokenCalls:
         tokens: Of this server.
         teams: Of this server.
         utc_ms: Wall clock.
+        also_check: What else there is against a token's bounds; one sentence a problem.
     """
 
-    def __init__(self, tokens: Tokens, teams: Teams, utc_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        teams: Teams,
+        utc_ms: Callable[[], int],
+        also_check: Callable[[Bounds], Sequence[str]] = lambda _: (),
+    ) -> None:
         self._tokens = tokens
         self._teams = teams
         self._utc_ms = utc_ms
+        self._also_check = also_check
 
     async def create(self, call: Call) -> object:
         """The new token; its text is in this answer and nowhere else."""
         form = call.read(TokenForm)
-        problems = bounds_problems(form.bounds)
+        problems = [*bounds_problems(form.bounds), *self._also_check(form.bounds)]
         if form.team and self._teams.find(form.account, form.team) is None:
             problems.append(
                 f"team: there is no team `{form.team}` in the account `{form.account}`; see `aigw team list`"

@@ -87,6 +87,10 @@ class Metrics(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
+    def families(self) -> Iterable[Metric]:
+        """All that the page shows, for a page of several processes."""
+        return self._registry.collect()
+
     def render(self) -> bytes:
         """The page, in Prometheus' text format; a few milliseconds of work, whatever the traffic was."""
         return generate_latest(self._registry)

@@ -53,13 +53,17 @@ class PostgresCache:
         clock: For the sweep.
         now_ms: UTC, milliseconds since the epoch.
         most_bytes: Of all answers together; between two sweeps there may be more.
+        sweeps: Whether to remove what has expired; of several processes one is enough.
     """
 
-    def __init__(self, database: IDatabase, clock: Any, now_ms: Callable[[], int], most_bytes: int) -> None:
+    def __init__(
+        self, database: IDatabase, clock: Any, now_ms: Callable[[], int], most_bytes: int, sweeps: bool = True
+    ) -> None:
         self._database = database
         self._now_ms = now_ms
         self._most_bytes = most_bytes
         self._sweeping = Sweeping(clock, self.sweep)
+        self._sweeps = sweeps
 
     @property
     def available(self) -> bool:
@@ -68,7 +72,8 @@ class PostgresCache:
 
     def start(self) -> None:
         """See `CacheStore`; the database is started by whoever made it."""
-        self._sweeping.start()
+        if self._sweeps:
+            self._sweeping.start()
 
     async def stop(self) -> None:
         """See `CacheStore`."""

@@ -61,12 +61,14 @@ class PostgresCounters:
         database: With the schema's tables.
         clock: For the sweep.
         now_ms: UTC, milliseconds since the epoch.
+        sweeps: Whether to remove what has expired; of several processes one is enough.
     """
 
-    def __init__(self, database: IDatabase, clock: Any, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: IDatabase, clock: Any, now_ms: Callable[[], int], sweeps: bool = True) -> None:
         self._database = database
         self._now_ms = now_ms
         self._sweeping = Sweeping(clock, self._sweep)
+        self._sweeps = sweeps
 
     @property
     def available(self) -> bool:
@@ -75,7 +77,8 @@ class PostgresCounters:
 
     def start(self) -> None:
         """See `CounterStore`; the database is started by whoever made it."""
-        self._sweeping.start()
+        if self._sweeps:
+            self._sweeping.start()
 
     async def stop(self) -> None:
         """See `CounterStore`."""

@@ -61,6 +61,7 @@ def open_state(
     database: IDatabase,
     now_ms: Callable[[], int],
     entropy: Callable[[int], bytes] = os.urandom,
+    sweeps: bool = True,
 ) -> State:
     """
     Make the stores; `State.start` connects them.
@@ -71,6 +72,7 @@ def open_state(
         database: For `postgresql`; may still be out of reach.
         now_ms: UTC, milliseconds since the epoch.
         entropy: Makes random bytes.
+        sweeps: Whether to remove what has expired in PostgreSQL; of several processes one is enough.
     Raises:
         ConfigurationError: The settings contradict each other, or name what is not installed.
     """
@@ -84,7 +86,7 @@ def open_state(
         store: CounterStore = (
             RedisCounters(_link(settings, reactor), settings.redis_prefix)
             if settings.store == "redis"
-            else PostgresCounters(database, reactor, now_ms)
+            else PostgresCounters(database, reactor, now_ms, sweeps)
         )
         counters = SharedCounters(store, reactor, now_ms, settings, entropy(WRITER_BYTES))
     cache: MemoryCache | SharedCache
@@ -94,7 +96,7 @@ def open_state(
         answers: CacheStore = (
             RedisCache(_link(settings, reactor), settings.redis_prefix)
             if settings.cache == "redis"
-            else PostgresCache(database, reactor, now_ms, settings.cache_bytes)
+            else PostgresCache(database, reactor, now_ms, settings.cache_bytes, sweeps)
         )
         cache = SharedCache(answers, reactor, settings)
     return State(counters, cache, counters if isinstance(counters, MemoryCounters) else None)
