@@ -37,7 +37,7 @@ def open_control_socket(ground: Ground, addresses: Sequence[str]) -> None:
     settings, logs, gateways = ground.settings, ground.logs, ground.gateways
     doctor = Doctor(
         *(settings.data_path(), lambda: addresses, ground.database, logs.sink, logs.stats, logs.backlog_bytes),
-        *(utc_ms, gateways),
+        *(utc_ms, gateways, ground.state.away),
     )
     management = Management(
         TokenCalls(ground.tokens, ground.teams, utc_ms),
@@ -46,7 +46,7 @@ def open_control_socket(ground: Ground, addresses: Sequence[str]) -> None:
         lambda: _about(ground, addresses),
         doctor,
         policies=_policy_calls(ground),
-        gateways=GatewayCalls(gateways),
+        gateways=GatewayCalls(gateways, ground.policies),
         teams=TeamCalls(ground.team_documents, ground.tokens, utc_ms),
     )
     server = Server(InternalAPI(management), ground.reactor, ground.wheel, settings.http)

@@ -46,6 +46,11 @@ class State:
         if isinstance(self.cache, SharedCache):
             self.cache.start()
 
+    def away(self) -> list[str]:
+        """The stores that do not answer now."""
+        stores: tuple[tuple[str, Any], ...] = (("counters", self.counters), ("cache", self.cache))
+        return [name for name, store in stores if not store.available]
+
     async def stop(self) -> None:
         """Send the last corrections, and close; to be done before the database is closed."""
         if isinstance(self.cache, SharedCache):

@@ -69,6 +69,13 @@ class ClaimsTests(IdentityTestCase):
         person = self.verify(self.provider.sign("k1", email="boss@example.com", email_verified=False))
         self.assertEqual((person.email, person.user), ("", "ada"))
 
+    def test_groups_that_are_not_told(self) -> None:
+        """Who is in no group is something else than of whom nobody says: a policy about groups must not miss the one."""
+        told = self.verify(self.provider.sign("k1", groups=[]))
+        untold = self.verify(self.provider.sign("k1"))
+        self.assertEqual(told.claims()["user"]["groups"], [])
+        self.assertNotIn("groups", untold.claims()["user"])
+
     def test_other_claims(self) -> None:
         """The owner says which claims hold what, and which of the others policies may read."""
         names = {"user_claim": "uid", "email_claim": "mail", "groups_claim": "roles", "team_claim": "dept"}
