@@ -70,7 +70,7 @@ class ClaimsTests(IdentityTestCase):
         self.assertEqual((person.email, person.user), ("", "ada"))
 
     def test_groups_that_are_not_told(self) -> None:
-        """Who is in no group is something else than of whom nobody says: a policy about groups must not miss the one."""
+        """To be in no group is not the same as nobody saying so, which a policy about groups must not take for it."""
         told = self.verify(self.provider.sign("k1", groups=[]))
         untold = self.verify(self.provider.sign("k1"))
         self.assertEqual(told.claims()["user"]["groups"], [])
