@@ -47,9 +47,13 @@ class State:
             self.cache.start()
 
     def away(self) -> list[str]:
-        """The stores that do not answer now."""
-        stores: tuple[tuple[str, Any], ...] = (("counters", self.counters), ("cache", self.cache))
-        return [name for name, store in stores if not store.available]
+        """The stores on other machines that do not answer now."""
+        away = []
+        if isinstance(self.counters, SharedCounters) and not self.counters.available:
+            away.append("counters")
+        if isinstance(self.cache, SharedCache) and not self.cache.available:
+            away.append("cache")
+        return away
 
     async def stop(self) -> None:
         """Send the last corrections, and close; to be done before the database is closed."""
