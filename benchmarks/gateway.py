@@ -35,10 +35,7 @@ _METRIC = re.compile(r"^(\w+?)(?:_total)?(\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 # The token that the load shows to the gateway with controls. Its bounds are wide: what counts is that they are looked
 # at.
-_TOKEN_BOUNDS = (
-    *("--scope", "run", "--user", "bench", "--model", "gpt-*", "--provider", "openai"),
-    *("--rate", "1000000000/1h", "--budget", "1000000/1d"),
-)
+_TOKEN_BOUNDS = (*("--scope", "run", "--user", "bench", "--model", "gpt-*", "--provider", "openai"),)
 # What cannot stand in the settings file.
 _POLICY = (
     *("policy", "create", "--gateway", "controlled", "--name", "bench", "--actor", "team:{metadata.team}"),

@@ -57,8 +57,8 @@ TABLES = {
         "[[identity]]",
         "Identity providers",
         "One table for each provider whose identity tokens (JWT) are believed. They stand beside a token in"
-        " ``cf-access-jwt-assertion``, or open gateways by themselves where ``authenticates`` is set. The claims are what"
-        " policies read as ``cf.user.*`` and ``cf.custom.*``.",
+        " ``cf-access-jwt-assertion``, or open gateways by themselves where ``authenticates`` is set. The claims are"
+        " what policies read as ``cf.user.*`` and ``cf.custom.*``.",
     ),
     "gateway[]": (
         "[[gateway]]",

@@ -4,6 +4,7 @@ The composition root: the only place that knows every concrete class.
 | module | what it puts together |
 |---|---|
 | steps | what has been started, and has to be stopped in the opposite order |
+| garbage | what the collector of cycles need not look at |
 | database | one that runs already, or one that is started with the gateway |
 | ground | what all else stands on: logs, database, counters, tokens, stored documents |
 | controls | what every request passes before a provider is asked |

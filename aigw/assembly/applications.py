@@ -78,7 +78,7 @@ class Applications:
         ground.tokens.on_revoked(lambda token: self._port.close_token(token.id))
         self.server = Server(
             *(self._port.resource(), ground.reactor, ground.wheel, settings.http),
-            *(self._port.admit, self._port.refuse),
+            *(self._port.admit, self._port.refuse, ground.turn),
         )
         logs = ground.logs
         self.readiness = Readiness(lambda: self._dispatcher.draining, logs.sink, controlled.metrics.degraded)

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from aigw.assembly.applications import Applications
 from aigw.assembly.controls import open_controls
+from aigw.assembly.garbage import spare_what_stays
 from aigw.assembly.greeting import first_token, greeting
 from aigw.assembly.ground import Ground, hold_folder, open_ground
 from aigw.assembly.listening import listen_all, stop_listening
@@ -78,6 +79,7 @@ class Node:
         steps.add(lambda: applications.finish(data_ports, settings.drain_s))
         served = await self._listen(settings.listen, applications.server, "ws", data_ports)
         token = await first_token(self._reactor, ground.tokens, ground.database)
+        spare_what_stays(self._reactor, steps)
         self._say(greeting(time.monotonic() - began, served, operators, settings.data_path(), token))
 
     async def _listen(

@@ -47,7 +47,7 @@ def open_control_socket(ground: Ground, addresses: Sequence[str], together: Toge
         lambda: _about(ground, addresses, together),
         partial(_examine, ground, addresses, together),
         policies=_policy_calls(ground),
-        gateways=GatewayCalls(gateways),
+        gateways=GatewayCalls(gateways, ground.policies),
         teams=TeamCalls(ground.team_documents, ground.tokens, utc_ms, also_check),
     )
     server = Server(InternalAPI(management), ground.reactor, ground.wheel, settings.http)
@@ -79,7 +79,7 @@ async def _examine(ground: Ground, addresses: Sequence[str], together: Together 
         workers = partial(check_workers, together)
     doctor = Doctor(
         *(ground.settings.data_path(), lambda: addresses, ground.database, sink, stats, backlog_bytes),
-        *(utc_ms, ground.gateways, workers),
+        *(utc_ms, ground.gateways, ground.state.away, workers),
     )
     return await doctor()
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from aigw.assembly.applications import Applications
 from aigw.assembly.controls import open_controls
 from aigw.assembly.database import use_database
+from aigw.assembly.garbage import spare_what_stays
 from aigw.assembly.ground import Ground, open_ground
 from aigw.assembly.listening import listen
 from aigw.assembly.steps import Steps
@@ -88,6 +89,7 @@ class ServingNode:
         reporting.clock = self._reactor
         reporting.start(REPORT_EVERY_S).addErrback(lambda failure: self._log.failure("no more reports", failure))
         steps.add_plain(reporting.stop)
+        spare_what_stays(self._reactor, steps)
         self._send(Serving())
 
     def hear(self, message: ToWorker) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
+import msgspec
 
 from aigw.controls.estimate import Estimates
 from aigw.controls.limit import Limit
@@ -15,7 +16,7 @@ from aigw.values.counting import Charged, Correction
 from aigw.values.gateway import Gateway
 
 
-class Entry:
+class Entry(msgspec.Struct):
     """
     What one limit holds of an exchange, in the limit's unit.
 
@@ -29,16 +30,13 @@ class Entry:
         past: What a long session has used in slots before this one.
     """
 
-    __slots__ = ("amount", "current", "limit", "past", "real", "span", "used")
-
-    def __init__(self, limit: Limit, span: Span) -> None:
-        self.limit = limit
-        self.span = span
-        self.amount = 0
-        self.real = 0
-        self.used = 0
-        self.current = True
-        self.past: tuple[Charged, ...] = ()
+    limit: Limit
+    span: Span
+    amount: int = 0
+    real: int = 0
+    used: int = 0
+    current: bool = True
+    past: tuple[Charged, ...] = ()
 
     def charged(self, amount: int) -> Charged:
         """An amount, as the log keeps it."""

@@ -98,7 +98,11 @@ class Hold:
             nanousd = self._nanousd(usage, cost_nanousd)
             nanousd = None if nanousd is None else nanousd - self._added_nanousd
             for entry in self.entries:
-                entry.real = self._final_amount(entry, nanousd if entry.limit.unit == "usd" else tokens, failed)
+                unit = entry.limit.unit
+                if unit == "requests":
+                    entry.real = entry.amount
+                else:
+                    entry.real = _final_amount(entry, nanousd if unit == "usd" else tokens, failed)
             self._close(self._till, self._visit.gateway)
         return self._final or ()
 
@@ -109,17 +113,6 @@ class Hold:
             for entry in self.entries:
                 entry.real = 0
             self._close(self._till, self._visit.gateway)
-
-    def _final_amount(self, entry: Entry, rest: int | None, failed: bool) -> int:
-        """What an entry's present slot comes to, where `rest` is what is not yet in `real`."""
-        if entry.limit.unit == "requests":
-            return entry.amount
-        if not entry.current:
-            # The step that took it has failed, or there would be no other.
-            return entry.real
-        if rest is not None:
-            return entry.real + max(0, rest)
-        return entry.real if failed or entry.real or entry.past else entry.amount
 
     def _close(self, till: Till, gateway: Gateway) -> None:
         corrections = []
@@ -183,3 +176,13 @@ class Hold:
 
 # What an exchange holds that no limit is set for.
 NOTHING_HELD = Hold(None, None)
+
+
+def _final_amount(entry: Entry, rest: int | None, failed: bool) -> int:
+    """What the present slot of a limit in tokens or dollars comes to, where `rest` is what is not yet in `real`."""
+    if not entry.current:
+        # The step that took it has failed, or there would be no other.
+        return entry.real
+    if rest is not None:
+        return entry.real + max(0, rest)
+    return entry.real if failed or entry.real or entry.past else entry.amount

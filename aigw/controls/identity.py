@@ -34,7 +34,7 @@ class Person:
     Whom an identity token is about.
 
     Attributes:
-        id, email, groups: As the issuer says.
+        id, email, groups: As the issuer says; groups are None where it says nothing of any.
         team: That the issuer names; empty for none.
         custom: Further claims for policies.
         expires_ms: The token is refused from then on; UTC, milliseconds since the epoch.
@@ -44,7 +44,7 @@ class Person:
 
     id: str
     email: str
-    groups: tuple[str, ...]
+    groups: tuple[str, ...] | None
     team: str
     custom: Mapping[str, Any]
     expires_ms: int
@@ -57,8 +57,10 @@ class Person:
         return self.email or self.id
 
     def claims(self) -> dict[str, Any]:
-        """What policies see, as `Caller.identity`."""
-        user = {"id": self.id, "email": self.email, "groups": list(self.groups)}
+        """What policies see, as `Caller.identity`: what the issuer does not say is missing there."""
+        user: dict[str, Any] = {"id": self.id, "email": self.email}
+        if self.groups is not None:
+            user["groups"] = list(self.groups)
         return {"user": user, "custom": dict(self.custom)}
 
     def in_force(self, now_ms: int) -> bool:
@@ -138,7 +140,8 @@ class Issuer:
             raise Unauthorized(f"the identity token has no `{settings.user_claim}`")
         email = "" if claims.get("email_verified") in (False, "false") else _text(claims.get(settings.email_claim))
         custom = _custom(claims, settings)
-        groups = tuple(_texts(claims.get(settings.groups_claim)))
+        named = settings.groups_claim in claims
+        groups = tuple(_texts(claims[settings.groups_claim])) if named else None
         team = _text(claims.get(settings.team_claim)) if settings.team_claim else ""
         return Person(person_id, email, groups, team, custom, expires_ms, self, key)
 

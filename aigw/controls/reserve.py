@@ -176,6 +176,9 @@ class _Bid:
     def size(self, now_ms: int, amounts: dict[Unit, int], needs: dict[Unit, int]) -> None:
         """Make the charges, in place of those that were made before."""
         self.now_ms = now_ms
+        if not self.held.entries:
+            self._size_first(now_ms, amounts, needs)
+            return
         before = {entry.limit.key: entry for entry in self.held.entries} if self.held.entries else None
         self._current, self.charged, self.charges = [], [], []
         for limit in self.limits:
@@ -194,6 +197,17 @@ class _Bid:
             self._current.append(entry)
             self.charged.append(entry)
             self.charges.append(Charge(limit.key, span.slot, span.first, amount, need, limit.limit, span.expires_ms))
+
+    def _size_first(self, now_ms: int, amounts: dict[Unit, int], needs: dict[Unit, int]) -> None:
+        """As `size`, for an exchange that holds nothing yet, as nearly all do."""
+        self._current = self.charged = entries = []
+        self.charges = charges = []
+        for limit in self.limits:
+            span, unit = limit.window.at(now_ms), limit.unit
+            entries.append(Entry(limit, span))
+            charges.append(
+                Charge(limit.key, span.slot, span.first, amounts[unit], needs[unit], limit.limit, span.expires_ms)
+            )
 
     def granted(self, till: Till, used: Sequence[int]) -> Hold:
         """Everything was taken; `used` is what each charge's window holds now."""

@@ -204,6 +204,9 @@ class Account:
         if taken.shared and not taken.cached:
             # Its call goes on for others, who took nothing from their limits: what was taken here stays.
             return taken.settle(None, None, False)
+        if taken.answer is not None or taken.cached:
+            # No call was made for it, or the one that was has failed.
+            return taken.settle(None, 0, True)
         return taken.settle(usage, cost, failed)
 
     def _request_body(self, plan: Plan | None) -> tuple[bytes, int, bool]:

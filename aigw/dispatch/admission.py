@@ -57,11 +57,13 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
         visit: See there.
         held: What earlier steps of the exchange have taken.
         limits: That hold for it.
+        may_follow: See `Controls.admit`.
     """
 
     visit: Visit
     held: Hold
     limits: Sequence[Limit]
+    may_follow: bool
 
 
 @attrs.frozen
@@ -86,19 +88,20 @@ class Controls:
     counts: StageCounts
     semantic: SemanticCaches | None = None
 
-    def admit(self, visit: Visit, held: Hold) -> Admitted | Deferred[Admitted]:
+    def admit(self, visit: Visit, held: Hold, may_follow: bool = True) -> Admitted | Deferred[Admitted]:
         """
         Ask every control.
 
         Args:
             visit: The step.
             held: What earlier steps of the exchange have taken.
+            may_follow: Whether the step may wait for a call that another exchange is about to make, or makes.
         Returns:
             Their answer; a Deferred, which may be cancelled, when a store must be asked.
         Raises:
             GatewayError: One of them refuses; so does the Deferred.
         """
-        asked = Asked(visit, held, self.judgements.limits(visit))
+        asked = Asked(visit, held, self.judgements.limits(visit), may_follow)
         plan = self.cache.plan(visit, self.version(visit.gateway))
         if plan is None:
             return self._reserve(asked, None, None)
@@ -115,7 +118,7 @@ class Controls:
     def _looked_up(self, asked: Asked, plan: CachePlan, found: Found | None) -> Admitted | Deferred[Admitted]:
         if found is not None and not found.stale:
             return Admitted(asked.held, plan, found)
-        if plan.shared and self.flights.has(plan):
+        if asked.may_follow and plan.shared and self.flights.has(plan):
             # Who shares a call takes nothing from a limit, as with any other hit.
             return Admitted(asked.held, plan, found, follows=True)
         if plan.semantic and self.semantic is not None:

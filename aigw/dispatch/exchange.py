@@ -90,11 +90,11 @@ class Exchange:
         self._parts.meter.opened()
         self._end(error, target)
 
-    def _enter(self, step: int) -> None:
-        """Stages 5 to 7 of a step."""
+    def _enter(self, step: int, may_follow: bool = True) -> None:
+        """Stages 5 to 7 of a step; it may be left to a call that another exchange makes, unless that has failed it."""
         self._step = step
         try:
-            admitted = self._parts.controls.admit(self._plans[step].visit, self._taken.hold)
+            admitted = self._parts.controls.admit(self._plans[step].visit, self._taken.hold, may_follow)
         except GatewayError as error:
             self._refused(error)
         except Exception:
@@ -172,7 +172,7 @@ class Exchange:
         self._retry = None
         source = self._source
         if source.abandoned:
-            self._enter(self._step)
+            self._enter(self._step, may_follow=False)
             return
         plan = self._plans[self._step]
         self._account.asked(self._step)

@@ -97,6 +97,7 @@ class Doctor:
         backlog_bytes: What the spool holds that the database does not have.
         utc_ms: Wall clock.
         gateways: All of them; None where they are not looked at.
+        away: Names the stores of counters and of cached answers that do not answer.
         workers: What is said of the processes that accept connections; None where this is the only one.
     """
 
@@ -108,6 +109,7 @@ class Doctor:
     backlog_bytes: Callable[[], int]
     utc_ms: Callable[[], int]
     gateways: Gateways | None = None
+    away: Callable[[], list[str]] = list
     workers: Callable[[], Check] | None = None
 
     async def __call__(self) -> list[Check]:
@@ -120,6 +122,7 @@ class Doctor:
             self._spool(),
             clock,
             check_master_key(self.data_dir),
+            self._state(),
             *(() if self.gateways is None else (check_gateways(self.gateways),)),
             *(() if self.workers is None else (self.workers(),)),
         ]
@@ -127,6 +130,12 @@ class Doctor:
     def _ports(self) -> Check:
         addresses = self.ports()
         return Check("ports", bool(addresses), f"listening on {', '.join(addresses)}" if addresses else "none is open")
+
+    def _state(self) -> Check:
+        away = self.away()
+        if away:
+            return Check("state", False, f"{' and '.join(away)} cannot be reached; see [state] in the settings")
+        return Check("state", True, "counters and cached answers are in reach")
 
     def _spool(self) -> Check:
         stats = self.stats

@@ -10,6 +10,7 @@ import msgspec
 from aigw.codecs.gateway_document import ANSWER_ONLY, gateway_document
 from aigw.dispatch.gateways import ACCOUNT, DEFAULT, DeclaredInFile, Gateways
 from aigw.errors import ConfigurationError, StorageUnavailable
+from aigw.interfaces import IDocuments
 from aigw.management.call import Call, Refused
 from aigw.storage.document_table import DocumentRefused, TooManyDocuments, VersionConflict
 from aigw.values.moment import utc_text
@@ -23,10 +24,12 @@ class GatewayCalls:
 
     Args:
         gateways: Of this server.
+        policies: Go with their gateway, so that another one of its name does not get them.
     """
 
-    def __init__(self, gateways: Gateways) -> None:
+    def __init__(self, gateways: Gateways, policies: IDocuments) -> None:
         self._gateways = gateways
+        self._policies = policies
 
     def routes(self) -> dict[tuple[str, ...], dict[bytes, Callable[[Call], Awaitable[object]]]]:
         """As `Management.routes`."""
@@ -127,7 +130,10 @@ class GatewayCalls:
             Refused: As `put_gateway`.
         """
         try:
-            return await self._gateways.delete(account, name)
+            deleted = await self._gateways.delete(account, name)
+            if deleted:
+                await self._policies.delete(account, name)
+            return deleted
         except DeclaredInFile as error:
             raise Refused(409, "declared", str(error)) from error
         except StorageUnavailable as error:

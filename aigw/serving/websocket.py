@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from zope.interface import Attribute, Interface
 
+from aigw.serving.frames import text_frame, whole_message
 from aigw.serving.limits import SocketLimits
 from aigw.serving.outbox import Outbox
 from aigw.serving.prompt import Gathered
@@ -96,7 +97,7 @@ class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[mis
         # Autobahn's sendMessage holds what we send to the bound of what we take, and raises once the client has closed;
         # its sendFrame formats two debug lines for each frame.
         if self.state == self.STATE_OPEN:
-            self._gathered.write(_text_frame(message))  # type: ignore[union-attr]  # open since onOpen
+            self._gathered.write(text_frame(message))  # type: ignore[union-attr]  # open since onOpen
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Autobahn's own frames, such as pings and closes, go behind the messages of this turn."""
@@ -118,11 +119,28 @@ class GatewaySocket(WholeMessages, WebSocketServerProtocol):  # type: ignore[mis
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client; Autobahn's own hook formats a debug line for each."""
-        self._dataReceived(data)
+        if self._is_open and self.current_frame is None and not self.inside_message and not self.data:
+            data = self._take_messages(data)
+        if data:
+            self._dataReceived(data)
         unfinished = self.in_message or len(self.data) > 0
         if unfinished or self in self.factory.unfinished:
             self.factory.mark_unfinished(self, unfinished, self._finished_one)
         self._finished_one = False
+
+    def _take_messages(self, data: bytes) -> bytes:
+        """Hand on the messages that are whole in these bytes; the rest is for Autobahn's parser."""
+        at = 0
+        while self.state == self.STATE_OPEN:
+            found = whole_message(data, at, self.factory.message_bytes)
+            if found is None:
+                break
+            payload, binary, at = found
+            self._finished_one = True
+            self.onMessage(payload, binary)
+        if at and self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
+            self._cancelAutoPingTimeoutCall()
+        return data[at:] if at else data
 
     def onMessageEnd(self) -> None:
         """A message is whole."""
@@ -248,6 +266,8 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         self.limits = limits
         # Autobahn would use timers of the global reactor otherwise.
         self.timers = self._batched_timer = WheelTimers(wheel)
+        # Of a message in one frame.
+        self.message_bytes = min(limits.frame_bytes, limits.message_bytes)
         self.open_sockets = 0
         self.unfinished: dict[GatewaySocket, Any] = {}
         self._wheel = wheel
@@ -331,16 +351,6 @@ class GatewaySocketFactory(WebSocketServerFactory):  # type: ignore[misc]  # Aut
         # What came while the request was being served; twisted.web keeps it for the next request.
         early, channel._dataBuffer = channel._dataBuffer, []
         socket.dataReceived(b"".join((_handshake(request), *early)))
-
-
-def _text_frame(message: bytes) -> bytes:
-    """One unfragmented text frame of a server (RFC 6455, section 5.2)."""
-    length = len(message)
-    if length < 126:
-        return b"\x81%c%b" % (length, message)
-    if length < 65_536:
-        return b"\x81\x7e%b%b" % (length.to_bytes(2, "big"), message)
-    return b"\x81\x7f%b%b" % (length.to_bytes(8, "big"), message)
 
 
 def _no_compression(_: object) -> None:

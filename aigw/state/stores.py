@@ -46,6 +46,15 @@ class State:
         if isinstance(self.cache, SharedCache):
             self.cache.start()
 
+    def away(self) -> list[str]:
+        """The stores on other machines that do not answer now."""
+        away = []
+        if isinstance(self.counters, SharedCounters) and not self.counters.available:
+            away.append("counters")
+        if isinstance(self.cache, SharedCache) and not self.cache.available:
+            away.append("cache")
+        return away
+
     async def stop(self) -> None:
         """Send the last corrections, and close; to be done before the database is closed."""
         if isinstance(self.cache, SharedCache):

@@ -7,7 +7,7 @@ import msgspec
 from aigw.values.usage import Usage
 
 
-class CachedAnswer(msgspec.Struct, frozen=True, array_like=True):
+class CachedAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
     A complete answer of a provider, good to be given again.
 

@@ -160,10 +160,11 @@ class Door:
 
 def own_settings(request: Request) -> dict[bytes, bytes]:
     """The gateway's own headers; on an upgrade they hold for every request of the connection."""
+    # Their names are in lower case already.
     sent = {
-        name.lower(): values[-1]
+        name: values[-1]
         for name, values in request.requestHeaders.getAllRawHeaders()
-        if is_setting(name.lower()) and name.lower() != AUTHORIZATION
+        if is_setting(name) and name != AUTHORIZATION
     }
     return in_todays_spelling(sent)
 

@@ -43,6 +43,8 @@ class _Config(msgspec.Struct, frozen=True):
         }
 
 
+_PLAIN_KEY = b'"query":'
+_BACKSLASH = 0x5C
 # A quote within a string is escaped, so this is a key and nothing else.
 _QUERY_KEY = re.compile(rb'(?<!\\)"query"[ \t\r\n]*:[ \t\r\n]*')
 
@@ -214,6 +216,13 @@ def _spans(text: bytes, queries: Iterable[bytes]) -> list[tuple[int, int]]:
 
 
 def _start(text: bytes, query: bytes, at: int) -> int:
+    # As most programs write it.
+    key_at = text.find(_PLAIN_KEY, at)
+    if key_at > 0 and text[key_at - 1] != _BACKSLASH:
+        begin = key_at + len(_PLAIN_KEY)
+        for start in (begin, begin + 1):
+            if text.startswith(query, start):
+                return start
     for key in _QUERY_KEY.finditer(text, at):
         if text.startswith(query, key.end()):
             return key.end()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.server import Request
 from zope.interface import implementer
 
 from aigw.codecs.sse import Event
@@ -14,12 +13,12 @@ from aigw.dispatch.answer import AnswerHead, Outcome
 from aigw.dispatch.exchange import Exchange
 from aigw.errors import ClientGone
 from aigw.interfaces import IReply
-from aigw.serving.http import refuse
+from aigw.serving.http import GatewayRequest, refuse
 from aigw.serving.wheel import Timer, Wheel
 from aigw.values.step import Headers
 from aigw.wire.cors import allow_origin
 
-# What concerns one connection only, what twisted.web sets itself, and a page's rights, which are ours to give.
+# What concerns one connection only, what the channel sets itself, and a page's rights, which are ours to give.
 _OURS = frozenset(
     (
         b"connection",
@@ -33,6 +32,7 @@ _OURS = frozenset(
         b"upgrade",
     )
 )
+_NOT_THEIRS = (b"access-control-", b"cf-aig-")
 _NO_BODY = frozenset((204, 304))
 # How an event ends, whatever a line ends with.
 _EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
@@ -62,7 +62,7 @@ class HttpReply:
 
     def __init__(
         self,
-        request: Request,
+        request: GatewayRequest,
         event_id: str,
         wheel: Wheel,
         heartbeat_s: float,
@@ -82,11 +82,14 @@ class HttpReply:
         # Body bytes that are still to come by the provider's own word; None without it.
         self._left: int | None = None
         self._held = b""
+        # Status and headers, and whether they tell the length, that leave with the first bytes behind them.
+        self._unsent: tuple[int, list[tuple[bytes, bytes]], bool] | None = None
+        self._bodiless = False
         self._silence: Timer | None = None
         self._stalled: Timer | None = None
         # The last bytes that went out; at the beginning, as good as the end of an event.
         self._latest = _EVENT_ENDS[0]
-        request.notifyFinish().addErrback(lambda _: self._client_left())
+        request.left = self._client_left
 
     def attach(self, exchange: Exchange) -> None:
         """The exchange that this reply belongs to; pausing and leaving go there."""
@@ -110,28 +113,43 @@ class HttpReply:
             return
         request = self._request
         self._begun = True
-        request.setResponseCode(head.status)
-        request.responseHeaders.removeHeader(b"server")
-        dropped = _OURS | _named(head.headers)
-        for name, value in head.headers:
-            if name not in dropped and not name.startswith((b"access-control-", b"cf-aig-")):
-                request.responseHeaders.addRawHeader(name, value)
-            if name == b"content-length" and value.isdigit():
-                self._left = int(value)
-        self._own_headers(head.log_id, head.step, head.cache_status, head.own)
-        if request.method == b"HEAD" or head.status in _NO_BODY:
+        own = {name.lower(): value for name, value in head.own}
+        named = _named(head.headers)
+        fields = []
+        sized = False
+        for field in head.headers:
+            name, value = field
+            if name == b"content-length":
+                sized = name not in named
+                if value.isdigit():
+                    self._left = int(value)
+            # Our own stand in place of the provider's, whose limits are its own affair.
+            if name not in _OURS and name not in own and name not in named and not name.startswith(_NOT_THEIRS):
+                fields.append(field)
+        fields += self._own_fields(head.log_id, head.step, head.cache_status)
+        fields += own.items()
+        allow_origin(request)
+        self._bodiless = request.method == b"HEAD" or head.status in _NO_BODY
+        self._unsent = (head.status, fields, sized)
+        if self._bodiless:
             self._left = None
             return
         request.registerProducer(self, True)
         if head.streaming:
             # The head alone tells the client that the answer has begun.
-            request.write(b"")
+            self._begin()
             if self._heartbeat_s and self._takes_comments(head):
                 self._silence = self._wheel.schedule(self._heartbeat_s, self._heartbeat)
 
+    def _begin(self) -> None:
+        """Send the head, unless it has left."""
+        if self._unsent is not None:
+            (status, fields, sized), self._unsent = self._unsent, None
+            self._request.begin(status, fields, sized)
+
     def body(self, chunk: bytes, events: Sequence[Event]) -> None:
         """Pass bytes on, but for those that complete the answer."""
-        if self._gone or not chunk:
+        if self._gone or not chunk or self._bodiless:
             return
         if self._left is not None:
             self._left -= len(chunk)
@@ -141,6 +159,7 @@ class HttpReply:
         if self._silence is not None:
             self._latest = chunk[-3:] if len(chunk) >= 3 else (self._latest + chunk)[-3:]
             self._silence.reset(self._heartbeat_s)
+        self._begin()
         self._request.write(chunk)
 
     def finish(self, outcome: Outcome) -> None:
@@ -148,7 +167,9 @@ class HttpReply:
         self._quiet()
         if not self._gone:
             if not self._begun and outcome.error is not None:
-                self._own_headers(outcome.log_id, outcome.step, "MISS", outcome.own)
+                for name, value in (*self._own_fields(outcome.log_id, outcome.step, "MISS"), *outcome.own):
+                    self._request.setHeader(name, value)
+                allow_origin(self._request)
                 refuse(self._request, outcome.error)
             elif outcome.error is not None and not (outcome.whole or outcome.tail):
                 self._cut()
@@ -160,7 +181,8 @@ class HttpReply:
     def _complete(self, outcome: Outcome) -> None:
         request = self._request
         last = self._held + outcome.tail
-        if last and request.method != b"HEAD":
+        self._begin()
+        if last and not self._bodiless:
             request.write(last)
         request.unregisterProducer()
         request.finish()
@@ -175,19 +197,15 @@ class HttpReply:
         else:
             request.channel.abort()
 
-    def _own_headers(self, log_id: str, step: int, cache_status: str, own: Headers) -> None:
-        for name, value in (
-            (b"cf-aig-log-id", log_id),
-            (b"cf-aig-request-id", log_id),
-            (b"cf-aig-event-id", self._event_id or log_id),
-            (b"cf-aig-step", str(step)),
-            (b"cf-aig-cache-status", cache_status),
-        ):
-            self._request.setHeader(name, value.encode("utf-8", "replace"))
-        for name, told in own:
-            # In place of the provider's, whose limits are its own affair.
-            self._request.responseHeaders.setRawHeaders(name, [told])
-        allow_origin(self._request)
+    def _own_fields(self, log_id: str, step: int, cache_status: str) -> list[tuple[bytes, bytes]]:
+        id_ = log_id.encode("ascii")
+        return [
+            (b"cf-aig-log-id", id_),
+            (b"cf-aig-request-id", id_),
+            (b"cf-aig-event-id", self._event_id.encode("utf-8", "replace") if self._event_id else id_),
+            (b"cf-aig-step", b"%d" % step),
+            (b"cf-aig-cache-status", cache_status.encode("ascii")),
+        ]
 
     # Silence --------------------------------------------------------------------------------------------------------
 
@@ -236,7 +254,7 @@ class HttpReply:
         cast(Any, self._request.channel).abort()
 
     def stopProducing(self) -> None:
-        """The connection is lost; `notifyFinish` tells of it, too."""
+        """The connection is lost; the request tells of it, too."""
 
 
 def _named(headers: Headers) -> frozenset[bytes]:

@@ -199,12 +199,7 @@ def _native_step(request: GatewayRequest, entry: Entry, address: Address, body: 
 
 def _provider_headers(request: GatewayRequest) -> Headers:
     """What the client sent, but for the gateway's own; the provider's table drops what must not pass."""
-    return tuple(
-        (name.lower(), value)
-        for name, values in request.requestHeaders.getAllRawHeaders()
-        if not is_setting(name.lower())
-        for value in values
-    )
+    return tuple([field for field in request.requestHeaders.fields if not is_setting(field[0])])
 
 
 def _body(request: GatewayRequest) -> bytes:

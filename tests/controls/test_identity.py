@@ -69,6 +69,13 @@ class ClaimsTests(IdentityTestCase):
         person = self.verify(self.provider.sign("k1", email="boss@example.com", email_verified=False))
         self.assertEqual((person.email, person.user), ("", "ada"))
 
+    def test_groups_that_are_not_told(self) -> None:
+        """To be in no group is not the same as nobody saying so, which a policy about groups must not take for it."""
+        told = self.verify(self.provider.sign("k1", groups=[]))
+        untold = self.verify(self.provider.sign("k1"))
+        self.assertEqual(told.claims()["user"]["groups"], [])
+        self.assertNotIn("groups", untold.claims()["user"])
+
     def test_other_claims(self) -> None:
         """The owner says which claims hold what, and which of the others policies may read."""
         names = {"user_claim": "uid", "email_claim": "mail", "groups_claim": "roles", "team_claim": "dept"}

@@ -272,6 +272,20 @@ class CacheTests(SynchronousTestCase):
                 record = self.bench.sink.ended[-1]
                 self.assertEqual((record.cached, record.controls, len(record.attempts)), (True, {"cache": "STALE"}, 1))
 
+    def test_stale_answers_cost_no_tokens(self) -> None:
+        """What the cache gives when the provider fails was counted when it was made."""
+        rule = LimitRule(limit=100, window=3600, unit="tokens")
+        self.gateway = gateway(cache_ttl=60, cache_stale_if_error=3600, rate_limits=(rule,))
+        small = step(query=b'{"model":"gpt-4o-mini","max_tokens":5}')
+        self.ask(small)
+        self.bench.upstream.last.answer(ANSWER)
+        for _ in range(20):
+            self.bench.clock.advance(61)
+            self.ask(small)
+            self.bench.upstream.last.fail(ConnectFailed())
+        self.bench.sink.flush()
+        self.assertEqual({record.error_code for record in self.bench.sink.ended}, {0})
+
 
 class SingleFlightTests(SynchronousTestCase):
     """Identical requests share one call."""
@@ -304,6 +318,19 @@ class SingleFlightTests(SynchronousTestCase):
         self.bench.sink.flush()
         self.assertEqual(reply.outcome.body, ANSWER)
         self.assertEqual([record.cost_nanousd for record in self.bench.sink.ended], [0, PRICE])
+
+    def test_call_that_was_only_promised(self) -> None:
+        """Who comes to a step while the call for it is about to be made does not wait for it, and pays for its own."""
+        shared = gateway(cache_ttl=300, cache_single_flight=True)
+        _, second = self.bench.asked(step("groq"), step("openai"), gateway=shared)
+        # The log does not know of the first one yet, so that it has asked nobody.
+        _, first = self.bench.open(step("openai"), gateway=shared)
+        self.bench.upstream.last.fail(ConnectFailed())
+        self.bench.sink.flush()
+        self.assertEqual(len(self.bench.upstream.calls), 2)
+        self.bench.upstream.last.answer(ANSWER)
+        self.bench.sink.flush()
+        self.assertEqual([reply.outcome.body for reply in (first, second)], [ANSWER, ANSWER])
 
     def test_last_one_leaves(self) -> None:
         """When nobody waits any more, the provider is stopped."""

@@ -88,7 +88,7 @@ class Control:
             spools=SpoolCalls(self._adopt),
             about=lambda: {"version": "0", "addresses": ["ws://127.0.0.1:1"]},
             doctor=self._run_doctor,
-            gateways=GatewayCalls(self.gateways),
+            gateways=GatewayCalls(self.gateways, self.policies),
             policies=PolicyCalls(managed),
             teams=TeamCalls(self.teams, self.tokens, lambda: NOW_MS),
         )

@@ -63,11 +63,12 @@ class DoctorTests(SynchronousTestCase):
         self.stats = LogStats()
         self.backlog_bytes = 0
         self.now_ms = NOW_MS
+        self.away: list[str] = []
 
     def checks(self) -> dict[str, Check]:
         doctor = Doctor(
             *(self.data_dir, lambda: self.ports, self.database, Sink(self.accepting), self.stats),
-            *(lambda: self.backlog_bytes, lambda: self.now_ms),
+            *(lambda: self.backlog_bytes, lambda: self.now_ms, None, lambda: self.away),
         )
         return {check.name: check for check in self.successResultOf(Deferred.fromCoroutine(doctor()))}
 
@@ -85,6 +86,12 @@ class DoctorTests(SynchronousTestCase):
         self.database = OneAnswer(None)
         self.assertEqual(self.failed(), ["database"])
         self.assertIn("spool", self.checks()["database"].text)
+
+    def test_a_store_is_away(self) -> None:
+        """Counters and cached answers that cannot be reached are told, with where they are set."""
+        self.away = ["counters", "cache"]
+        self.assertEqual(self.failed(), ["state"])
+        self.assertIn("counters and cache cannot be reached", self.checks()["state"].text)
 
     def test_the_clock_is_wrong(self) -> None:
         """A clock that is far from the database's, or was never set, is told."""

@@ -43,6 +43,13 @@ class GatewayCallsTests(TestCase):
         self.assertEqual(gone["cache_ttl"], 90)
         self.assertIsNone(self.control.gateways.find("local", "bot"))
 
+    async def test_policies_go_with_their_gateway(self) -> None:
+        """A gateway that gets the name of a deleted one does not get its policies."""
+        await self.control.call("POST", "/v1/gateways", {"id": "bot"})
+        await self.control.policies.put("local", "bot", {"committed": {}, "drafts": {}})
+        await self.control.call("DELETE", "/v1/gateways/bot")
+        self.assertEqual(self.control.policies.all(), [])
+
     async def test_what_is_shown_can_be_sent_back(self) -> None:
         """What an answer holds and no declaration may is passed over."""
         await self.control.call("POST", "/v1/gateways", {"id": "bot", "account": "acme"})
