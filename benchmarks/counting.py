@@ -204,7 +204,7 @@ def kept_blocks(how: How) -> float:
 
 
 def _gateway(name: str) -> Gateway:
-    declared = tomllib.loads(Template(CONFIG.read_text()).substitute(STUB=0))["gateway"]
+    declared = tomllib.loads(Template(CONFIG.read_text()).substitute(STUB=0, STORE="memory"))["gateway"]
     return next(one for one in (msgspec.convert(each, Gateway, strict=False) for each in declared) if one.id == name)
 
 

@@ -163,7 +163,12 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, stub_port: int, more: str = "", turns: Path | None = None, options: Sequence[str] = ()
+    folder: Path,
+    stub_port: int,
+    more: str = "",
+    turns: Path | None = None,
+    options: Sequence[str] = (),
+    store: str = "memory",
 ) -> AsyncIterator[Gateway]:
     """
     Run a gateway until the block is left.
@@ -174,9 +179,10 @@ async def gateway(
         more: Lines put behind the settings file's own, which end with a table.
         turns: Where it writes how long it held the reactor, see `benchmarks.turns`; None: it does not look.
         options: More of the command line.
+        store: Where limits are counted, as in the settings.
     """
     config = folder / "aigw.toml"
-    config.write_text(Template(CONFIG.read_text()).substitute(STUB=stub_port) + more)
+    config.write_text(Template(CONFIG.read_text()).substitute(STUB=stub_port, STORE=store) + more)
     environ = {key: value for key, value in os.environ.items() if not key.startswith("AIGW_")}
     environ |= {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "AIGW_POSTGRES_ELSEWHERE": elsewhere()}
     start = ("-m", "benchmarks.turns", str(turns)) if turns else ("-c", "from twisted.scripts.twistd import run; run()")

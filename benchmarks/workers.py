@@ -18,6 +18,8 @@ from benchmarks.target import Target
 # The kernel deals out connections, not requests: with few of them one process may get them all.
 SOCKETS = 32
 ONE = "1 process"
+# Of both: what is compared is the number of processes. Several need a store that they share.
+STORE = "postgresql"
 
 
 async def run(workers: int, rounds: int, seconds: float) -> str:
@@ -30,7 +32,7 @@ async def run(workers: int, rounds: int, seconds: float) -> str:
         for name, options in ((ONE, ()), (many, ("--workers", str(workers)))):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aigw-bench-")))
             try:
-                running = await stack.enter_async_context(gateway(folder, stub_port, options=options))
+                running = await stack.enter_async_context(gateway(folder, stub_port, options=options, store=STORE))
             except RuntimeError as error:
                 return f"{name}: not measured, for the gateway does not start with {options}: {error}"
             entries.append(Entry(_over_many_sockets(ours.over_socket(running, label=name)), Shipping(running).settle))

@@ -93,8 +93,13 @@ class Applications:
 
     def _prices(self, providers: ProviderTable) -> Prices:
         prices = Prices(lambda slug: providers.lookup(slug).prices, lambda: datetime.now(UTC))
-        deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
+        # A thread takes its share of the interpreter: a start that is under way comes first.
+        warming = self._ground.reactor.callLater(0, self._warm, prices)
+        self._ground.steps.add_plain(lambda: warming.cancel() if warming.active() else None)
         return prices
+
+    def _warm(self, prices: Prices) -> None:
+        deferToThread(prices.warm).addErrback(lambda failure: self._log.failure("no price list", failure))
 
     def _parts(self, controlled: Controlled, prices: Prices) -> Parts:
         ground, upstream = self._ground, controlled.upstream
