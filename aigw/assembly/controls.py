@@ -62,7 +62,9 @@ def open_controls(ground: Ground) -> Controlled:
     )
     _follow_semantic_caches(ground.gateways, controls.semantic)
     _rebuild_budgets(ground)
-    return Controlled(upstream, outbound, controls, ControlMetrics(controls, state.counters, state.cache, alerts))
+    crowded = list if state.to_rebuild is None else state.to_rebuild.crowded
+    metrics = ControlMetrics(controls, state.counters, state.cache, alerts, crowded)
+    return Controlled(upstream, outbound, controls, metrics)
 
 
 def _follow_semantic_caches(gateways: Gateways, semantic: SemanticCaches | None) -> None:

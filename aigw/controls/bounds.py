@@ -30,8 +30,10 @@ class HolderGuard:
             bounds = bound.bounds
             if bounds.providers and not matcher(bounds.providers)(visit.target.provider):
                 raise NotAllowed(f"provider `{_shown(visit.target.provider)}`")
-            if bounds.models and not (visit.target.model and matcher(bounds.models)(visit.target.model)):
-                raise NotAllowed(f"model `{_shown(visit.target.model)}`" if visit.target.model else "no model is named")
+            if bounds.models and not (visit.ask.sure and visit.target.model):
+                raise NotAllowed("the model cannot be told from the request")
+            if bounds.models and not matcher(bounds.models)(visit.target.model):
+                raise NotAllowed(f"model `{_shown(visit.target.model)}`")
 
 
 def check_origins(caller: Caller, origin: str | None) -> None:

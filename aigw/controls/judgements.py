@@ -76,7 +76,7 @@ class Judgements:
         target = visit.target
         key = (
             *(id(visit.gateway), id(visit.caller), target.provider, target.model),
-            *(visit.raw_metadata, visit.country),
+            *(visit.ask.sure, visit.raw_metadata, visit.country),
         )
         known = self._known.get(key)
         if known is None:

@@ -57,7 +57,8 @@ def filters(
         found.append(lambda visit: provider_is(visit.target.provider))
     if models:
         model_is = name_filter(models)
-        found.append(lambda visit: model_is(visit.target.model))
+        # A request whose model cannot be told must not be a way around a limit.
+        found.append(lambda visit: not visit.ask.sure or model_is(visit.target.model))
     found += [partial(_has_metadata, key, frozenset(values)) for key, values in metadata.items()]
     return tuple(found)
 
@@ -98,5 +99,6 @@ _PARTS: dict[str, Part] = {
     "team": lambda visit: visit.caller.team or None,
     "user": lambda visit: visit.caller.user or None,
     "provider": lambda visit: visit.target.provider,
-    "model": lambda visit: visit.target.model.lower() or None,
+    # Those whose model cannot be told share a counter.
+    "model": lambda visit: (visit.target.model.lower() or None) if visit.ask.sure else "?",
 }

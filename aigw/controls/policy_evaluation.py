@@ -111,18 +111,20 @@ def judge(policies: Iterable[CompiledPolicy], facts: Facts) -> tuple[Judged, ...
     return tuple(Judged(one, one.condition.holds(facts), one.actor.resolve(facts)) for one in policies)
 
 
-def evaluate(judged: Sequence[Judged], provider: str, model: str) -> Evaluation:
+def evaluate(judged: Sequence[Judged], provider: str, model: str | None) -> Evaluation:
     """
     Decide about a request for a model.
 
     Args:
         judged: All policies of the gateway, in an order that does not depend on when they were made.
         provider: Slug.
-        model: As the provider names it, empty when unknown.
+        model: As the provider names it, empty when none is asked for; None when it cannot be told: then it may be any,
+            for policies that block or limit one, and none, for those that allow one.
     """
     matching: dict[tuple[str, str], list[Policy]] = {}
     for one in judged:
-        policy, covered = one.compiled.policy, one.compiled.covers(provider, model)
+        policy = one.compiled.policy
+        covered = _covers(one.compiled, provider, model)
         if isinstance(policy.action, Block):
             # A block that nobody can judge blocks: leaving a field out must not open what is closed.
             if covered != policy.action.otherwise and one.holds is not False:
@@ -130,6 +132,15 @@ def evaluate(judged: Sequence[Judged], provider: str, model: str) -> Evaluation:
         elif covered and one.holds and one.actor is not None:
             matching.setdefault((one.actor, resource_text(policy)), []).append(policy)
     return Evaluation(None, tuple(_bucket(*key, matching[key]) for key in sorted(matching)))
+
+
+def _covers(compiled: CompiledPolicy, provider: str, model: str | None) -> bool:
+    if model is not None or compiled.models is None:
+        return compiled.covers(provider, model or "")
+    if compiled.providers is not None and not compiled.providers(provider.lower()):
+        return False
+    action = compiled.policy.action
+    return not (isinstance(action, NoLimit) or (isinstance(action, Block) and action.otherwise))
 
 
 def resource_text(policy: PolicyForm) -> str:

@@ -47,7 +47,7 @@ class Ruling:
     limits: tuple[Limit, ...] = ()
 
 
-_Rulings = dict[tuple[str, str], Ruling]
+_Rulings = dict[tuple[str, str | None], Ruling]
 
 
 class PolicyRulings:
@@ -96,7 +96,7 @@ class PolicyRulings:
         else:
             self._known.move_to_end(key)
         judged, rulings = known
-        target = (visit.target.provider, visit.target.model)
+        target = (visit.target.provider, visit.target.model if visit.ask.sure else None)
         ruling = rulings.get(target)
         if ruling is None:
             if len(rulings) >= KNOWN_MODELS:
@@ -111,7 +111,7 @@ class PolicyRulings:
     def _judge(self, visit: Visit) -> tuple[Judged, ...]:
         return judge(self._compiled, Facts(visit.caller.identity, visit.metadata, visit.country))
 
-    def _rule(self, judged: tuple[Judged, ...], provider: str, model: str, is_open: bool) -> Ruling:
+    def _rule(self, judged: tuple[Judged, ...], provider: str, model: str | None, is_open: bool) -> Ruling:
         evaluation = evaluate(judged, provider, model)
         if evaluation.blocked_by is not None:
             return Ruling(f"`{evaluation.blocked_by.name}`")

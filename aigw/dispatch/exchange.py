@@ -288,7 +288,7 @@ class Exchange:
         reading = self._reading
         assert reading is not None  # noqa: S101  # narrows the type: somebody was asked
         try:
-            head = reading.begin(self.log_id, self._step, status, headers, self._answer_status(), self._own())
+            head = reading.begin(self.log_id, self._step, status, headers, self._answer_status(status), self._own())
         except GatewayError as error:
             self._break(error)
             return
@@ -298,9 +298,9 @@ class Exchange:
             self.state = State.ANSWERING
             self._reply.head(head)
 
-    def _answer_status(self) -> str:
-        """`HIT` also for who shares a call that another exchange has made."""
-        return "HIT" if self._source.guest else self._cache_status
+    def _answer_status(self, status: int) -> str:
+        """`HIT` also for who shares a call that another exchange has made, unless that has failed."""
+        return "HIT" if self._source.guest and status < 400 else self._cache_status
 
     def _try_on(self, status: int, headers: Headers) -> bool:
         """Leave an answer that is no success for another attempt, the next step, or a stale answer."""
@@ -387,8 +387,9 @@ class Exchange:
         source = self._source
         source.forget_promise()
         self._taken.shared = not source.owns
-        self._taken.cached = source.guest and not source.owns
         reading = self._reading
+        good = reading is not None and reading.head is not None and reading.head.status < 400
+        self._taken.cached = source.guest and not source.owns and good
         try:
             record = self._account.record(plan, reading, error, target, self._taken)
         except Exception:

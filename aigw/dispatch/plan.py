@@ -167,7 +167,7 @@ def plan_step(step: Step, template: Template, clocks: Clocks, around: Around) ->
     query = step.query
     held = query if isinstance(query, bytes) else b""
     provider = template.provider
-    ask = provider.ask(held, step.endpoint)
+    ask = provider.ask(query if query is held else None, step.endpoint)
     target = Target(
         provider=provider.slug,
         path=template.path,

@@ -120,6 +120,5 @@ def _decimal(text: bytes | None, factor: int) -> int | None:
 
 def _number(text: bytes | None, default: int, least: int, most: int) -> int:
     text = (text or b"").strip()
-    if not text.isdigit() or len(text) > 12:
-        return default
-    return min(max(int(text), least), most)
+    # Bytes count only the ten ASCII digits as such.
+    return min(max(int(text[:64]), least), most) if text.isdigit() else default

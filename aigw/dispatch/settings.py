@@ -52,7 +52,7 @@ class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Clocks(self.connect_s, self.first_byte_s, self.idle_s, self.total_s)
 
 
-_INTEGER = re.compile(rb"-?\d{1,12}")
+_INTEGER = re.compile(rb"-?\d{1,64}")
 _FLAGS = (b"true", b"false")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -23,12 +23,14 @@ class ControlMetrics:
         controls: Every step passes them.
         counters, store: What they stand on.
         alerts: Tells of budgets.
+        crowded: Why the counters take no new ones, if so.
     """
 
     controls: Controls
     counters: ICounters
     store: ICacheStore
     alerts: Alerts
+    crowded: Callable[[], list[str]] = list
 
     def unavailable(self) -> list[str]:
         """The stores that do not answer now."""
@@ -39,7 +41,8 @@ class ControlMetrics:
         """What does not work as its owner set it, for `/ready`."""
         semantic = self.controls.semantic
         problems = semantic.problems if semantic is not None else {}
-        return [*self.unavailable(), *(f"semantic cache of {name}: {text}" for name, text in problems.items())]
+        told = [*self.unavailable(), *self.crowded()]
+        return [*told, *(f"semantic cache of {name}: {text}" for name, text in problems.items())]
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of this moment."""

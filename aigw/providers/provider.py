@@ -17,7 +17,7 @@ from aigw.providers.headers import outgoing
 from aigw.providers.model_types import model_type
 from aigw.providers.paths import HOST_LABEL, HOST_NAME, Form, fill, split_endpoint
 from aigw.providers.realtime import Realtime, Upgrade, renamed, split_keys, split_protocols
-from aigw.providers.request import ask_of_body, model_of_query
+from aigw.providers.request import UNREAD, ask_of_body, model_of_query
 from aigw.providers.sessions import SessionReader, session_reader
 from aigw.values.record import TEXT_CHARS
 from aigw.values.step import Ask, Headers
@@ -45,6 +45,7 @@ class Provider:
         prices: Id of the vendor in `genai-prices`, empty when it has no prices by token.
         aliases: Other slugs, such as the prefix in a unified model name.
         model_pattern: Regular expression whose first group finds the model in a path, empty when bodies name it.
+        query_model: Whether the vendor reads the model from the query string, also beside a body.
         done_mark: False for a vendor that may end an OpenAI-style stream without `[DONE]`; a finish reason then counts.
         target_header: Name of a header that gives the whole address, empty when the vendor has none.
         target_hosts: The hosts (and their subdomains) that such an address may name.
@@ -68,6 +69,7 @@ class Provider:
     prices: str = ""
     aliases: tuple[str, ...] = ()
     model_pattern: str = ""
+    query_model: bool = False
     done_mark: bool = True
     target_header: bytes = b""
     target_hosts: tuple[str, ...] = ()
@@ -217,21 +219,24 @@ class Provider:
         """
         return None if self.source is None else self.source.credentials(endpoint, headers)
 
-    def ask(self, query: bytes, endpoint: str) -> Ask:
+    def ask(self, query: bytes | None, endpoint: str) -> Ask:
         """
         What a request asks for.
 
         Args:
-            query: The request's body.
-            endpoint: As in `address`; the model that its path names goes before the one in the body.
+            query: The request's body, empty when it has none; None for one that passes unread.
+            endpoint: As in `address`; the model that its path names goes before the one in the body, and that of its
+                query string behind it: most vendors do not look there when there is a body.
         """
         path, _, arguments = endpoint.partition("?")
-        ask = ask_of_body(query)
+        ask = UNREAD if query is None else ask_of_body(query) if query else Ask()
         named = re.search(self.model_pattern, path.strip("/")) if self.model_pattern else None
         if named is not None:
-            return msgspec.structs.replace(ask, model=unquote(named[1])[:TEXT_CHARS])
+            return msgspec.structs.replace(ask, model=unquote(named[1])[:TEXT_CHARS], sure=True)
         if arguments and not ask.model:
-            return msgspec.structs.replace(ask, model=model_of_query(arguments))
+            model, alone = model_of_query(arguments)
+            sure = alone and (query == b"" or (self.query_model and bool(model)))
+            return msgspec.structs.replace(ask, model=model, sure=sure)
         return ask
 
     def model_type(self, endpoint: str) -> str:

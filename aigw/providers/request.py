@@ -15,6 +15,7 @@ from aigw.values.step import Ask
 class _Body(msgspec.Struct, gc=False):
     model: Any = None
     model_id: Any = None
+    models: Any = None
     stream: Any = None
     max_tokens: Any = None
     max_completion_tokens: Any = None
@@ -25,7 +26,7 @@ class _Body(msgspec.Struct, gc=False):
 
 
 _body = msgspec.json.Decoder(_Body)
-_SILENT = Ask()
+UNREAD = Ask(sure=False)
 # More than any model writes, so that a made-up number stays a number.
 _MOST_TOKENS = 10_000_000
 _MOST_ANSWERS = 128
@@ -37,14 +38,17 @@ def ask_of_body(body: bytes) -> Ask:
     much of an answer, in the wording of whichever vendor.
 
     Returns:
-        Nothing asked when the body is no JSON object.
+        `UNREAD` when the body is no JSON object.
     """
     if body[:1] != b"{" and body.lstrip()[:1] != b"{":
-        return _SILENT
+        return UNREAD
     told = peek(_body, body)
     if told is None:
-        return _SILENT
-    model = next((name for name in (told.model, told.model_id) if isinstance(name, str) and name), "")
+        return UNREAD
+    named = [name for name in (told.model, told.model_id) if isinstance(name, str) and name]
+    model = named[0] if named else ""
+    # Another vendor reads the other name, and some try a list of models in turn.
+    sure = bool(model) and model == named[-1] and not told.models
     output_tokens = told.max_completion_tokens or told.max_tokens or told.max_output_tokens
     answers = told.n
     if isinstance(told.generationConfig, dict):
@@ -56,6 +60,7 @@ def ask_of_body(body: bytes) -> Ask:
         told.stream is True,
         _count(output_tokens, 0, _MOST_TOKENS),
         _count(answers, 1, _MOST_ANSWERS),
+        sure,
     )
 
 
@@ -63,9 +68,10 @@ def _count(value: Any, least: int, most: int) -> int:
     return min(max(value, least), most) if type(value) is int else least
 
 
-def model_of_query(query: str) -> str:
-    """The model that a query string names in `model`, empty without one."""
-    return parse_qs(query).get("model", [""])[0][:TEXT_CHARS] if "model=" in query else ""
+def model_of_query(query: str) -> tuple[str, bool]:
+    """The model that a query string names in `model`, empty without one; and whether it names no other beside it."""
+    named = parse_qs(query, keep_blank_values=True).get("model", [""]) if "=" in query else [""]
+    return named[0][:TEXT_CHARS], len(set(named)) == 1
 
 
 class _Part(msgspec.Struct, gc=False):

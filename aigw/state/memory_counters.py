@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -20,6 +21,8 @@ from aigw.values.counting import Charge, Correction, Verdict
 SWEEP_S = 1.0
 # Of budgets, which outlive a restart: until they are rebuilt nobody knows what has been spent.
 REBUILT_PREFIX = "spend:"
+# One rule may hold half of all counters.
+SHARES = 2
 
 
 @implementer(ICounters)
@@ -60,6 +63,9 @@ class MemoryCounters:
         self._rows: dict[str, Row] = {}
         # One entry for each slot, the first to expire on top; how many there are is what the store's bound counts.
         self._expiries: list[tuple[int, str, int]] = []
+        # The same for each rule: whoever makes up values for one must not take the room of the others.
+        self._share = -(-settings.counters // SHARES)
+        self._held: Counter[str] = Counter()
         self._waits: dict[Deferred[None], Any] = {}
         self._sweeping = LoopingCall(self.sweep)
         self._sweeping.clock = clock
@@ -80,6 +86,12 @@ class MemoryCounters:
     def __len__(self) -> int:
         """How many slots are held."""
         return len(self._expiries)
+
+    def crowded(self) -> list[str]:
+        """Why new counters are turned away, if they are: the store is full, or some rules have their share."""
+        if len(self._expiries) >= self._most:
+            return [f"counters are full: {len(self._expiries)}"]
+        return [f"counters of {rule} are full: {held}" for rule, held in self._held.items() if held >= self._share]
 
     # ICounters --------------------------------------------------------------------------------------------------------
 
@@ -129,6 +141,7 @@ class MemoryCounters:
         now_ms, expiries, rows = self._now_ms(), self._expiries, self._rows
         while expiries and expiries[0][0] <= now_ms:
             _, key, slot = heappop(expiries)
+            self._release(_rule(key))
             row = rows[key]
             row.drop(slot)
             if not row.slots:
@@ -154,8 +167,8 @@ class MemoryCounters:
             if used + charge.need > charge.limit:
                 return self._refusal(charges, len(held), row)
             held.append(used + charge.amount)
-        if missing and len(self._expiries) + missing > self._most:
-            self._make_room(missing)
+        if missing:
+            self._make_room([each for each in charges if not self._has(each)])
         for charge in charges:
             row = rows.get(charge.key)
             if row is not None and charge.slot in row.slots:
@@ -174,20 +187,35 @@ class MemoryCounters:
         rows = self._rows
         return tuple(row.sum(each.first, each.slot) if (row := rows.get(each.key)) else 0 for each in charges)
 
-    def _make_room(self, slots: int) -> None:
+    def _make_room(self, missing: Sequence[Charge]) -> None:
         """
-        Forget what has expired since the last sweep.
+        See that there is room; forget what has expired since the last sweep when there is none.
 
         Raises:
             StateUnavailable: It was not enough.
         """
-        self.sweep()
-        if len(self._expiries) + slots > self._most:
-            self.turned_away += 1
-            raise StateUnavailable(f"as many counters are held as state.counters allows ({self._most})")
+        if self._is_full(missing):
+            self.sweep()
+            full = self._is_full(missing)
+            if full:
+                self.turned_away += 1
+                raise StateUnavailable(full)
+
+    def _is_full(self, missing: Sequence[Charge]) -> str:
+        """Why there is no room, empty when there is."""
+        if len(self._expiries) + len(missing) > self._most:
+            return f"as many counters are held as state.counters allows ({self._most})"
+        held, share = self._held, self._share
+        if any(held[_rule(each.key)] >= share for each in missing):
+            return f"a rule holds its half of the counters that state.counters allows ({self._most})"
+        return ""
+
+    def _has(self, charge: Charge) -> bool:
+        row = self._rows.get(charge.key)
+        return row is not None and charge.slot in row.slots
 
     def _put(self, correction: Correction) -> None:
-        if len(self._expiries) < self._most:
+        if len(self._expiries) < self._most and self._held[_rule(correction.key)] < self._share:
             self._open(correction.key, correction.slot, correction.delta, correction.expires_ms)
         else:
             self.dropped += 1
@@ -198,6 +226,12 @@ class MemoryCounters:
             row = self._rows[key] = Row()
         row.put(slot, amount)
         heappush(self._expiries, (expires_ms, key, slot))
+        self._held[_rule(key)] += 1
+
+    def _release(self, rule: str) -> None:
+        self._held[rule] -= 1
+        if not self._held[rule]:
+            del self._held[rule]
 
     # Waiting for the rebuild ------------------------------------------------------------------------------------------
 
@@ -221,3 +255,8 @@ class MemoryCounters:
             overdue.cancel()
         self.turned_away += 1
         wait.errback(StateUnavailable("the counters were not rebuilt in time"))
+
+
+def _rule(key: str) -> str:
+    """What the counters of one rule have in common: their values follow a bar."""
+    return key.partition("|")[0]

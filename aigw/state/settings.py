@@ -35,8 +35,8 @@ class StateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         waiting: Questions that may wait for an answer of PostgreSQL or Redis; one more is turned away at once.
         corrections: Counters that may wait to be corrected while PostgreSQL or Redis is away; more are dropped and
             counted.
-        counters: Most counters held in `memory`, each part of a sliding window being one; a full store turns new ones
-            away until others expire.
+        counters: Most counters held in `memory`, each part of a sliding window being one, and half of them for one
+            rule; a full store turns new ones away until others expire.
         rebuild_wait_s: Seconds that a request waits, after a start, for its budgets to be read from the database.
         cache_bytes: Most bytes of cached answers in `memory` or `postgresql`; Redis has its own `maxmemory`.
         cache_object_bytes: Most bytes of one cached answer; a larger one is not kept.

@@ -37,12 +37,15 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         stream: Whether the body asks for a stream.
         output_tokens: The most that the body allows for one answer; 0 when it does not say.
         answers: How many answers the body wants.
+        sure: Whether `model` is what the provider will take. False where that cannot be told: a body that passes unread
+            or is no JSON, one that names none, and one that names several.
     """
 
     model: str = ""
     stream: bool = False
     output_tokens: int = 0
     answers: int = 1
+    sure: bool = True
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):

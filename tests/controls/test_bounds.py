@@ -19,7 +19,7 @@ def caller(*bounds: Bounds) -> Caller:
     return Caller("tok_1", True, bounds=tuple(Bound(f"token:{index}", each) for index, each in enumerate(bounds)))
 
 
-def visit(who: Caller, model: str = "gpt-4o", provider: str = "openai") -> Visit:
+def visit(who: Caller, model: str = "gpt-4o", provider: str = "openai", sure: bool = True) -> Visit:
     """A step of theirs."""
     request = UpstreamRequest(b"POST", b"https://api.example/v1", (), b"{}", Clocks(), False)
     return Visit(
@@ -30,7 +30,7 @@ def visit(who: Caller, model: str = "gpt-4o", provider: str = "openai") -> Visit
         settings={},
         metadata={},
         raw_metadata=b"",
-        ask=Ask(),
+        ask=Ask(model, sure=sure),
         now_ms=0,
         price=lambda usage, model: None,
     )
@@ -49,8 +49,14 @@ class HolderGuardTests(SynchronousTestCase):
 
     def test_no_model(self) -> None:
         """Where models are listed, a step that names none is refused, even with a star: nobody knows what it costs."""
-        self.assertEqual(self.refused(visit(caller(Bounds(models=("*",))), "")), "no model is named")
+        words = "the model cannot be told from the request"
+        self.assertEqual(self.refused(visit(caller(Bounds(models=("*",))), "")), words)
         HolderGuard().check(visit(caller(Bounds()), ""))
+
+    def test_a_model_that_cannot_be_told(self) -> None:
+        """Naming a permitted model is not enough where the provider may take another one."""
+        self.refused(visit(caller(Bounds(models=("gpt-*",))), sure=False))
+        HolderGuard().check(visit(caller(Bounds(providers=("openai",))), sure=False))
 
     def test_providers(self) -> None:
         """A step for a provider that is not listed is refused."""

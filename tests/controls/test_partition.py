@@ -10,6 +10,7 @@ from aigw.controls.authentication import Bound, Caller
 from aigw.controls.partition import filters, key_text, metadata_text, part
 from aigw.values.gateway import Gateway
 from aigw.values.limits import Bounds
+from aigw.values.step import Ask
 from tests.controls.visits import visit
 
 GATEWAY = Gateway(id="default")
@@ -35,6 +36,14 @@ class FilterTests(SynchronousTestCase):
                 self.assertEqual(holds(visit(GATEWAY, model=model)), expected)
                 (holds,) = filters((), patterns, {})
                 self.assertEqual(holds(visit(GATEWAY, provider=model)), expected)
+
+    def test_a_model_that_cannot_be_told(self) -> None:
+        """Every rule for models holds for a step whose model is not sure, and all such steps share a counter."""
+        (holds,) = filters(("gpt-*",), (), {})
+        unsure = visit(GATEWAY, model="claude", ask=Ask("claude", sure=False))
+        self.assertTrue(holds(unsure))
+        self.assertFalse(holds(visit(GATEWAY, model="claude")))
+        self.assertEqual(part("model")(unsure), "?")
 
     def test_metadata(self) -> None:
         """A rule for one plan holds for requests that say so, whatever type they say it in."""

@@ -24,7 +24,9 @@ def cap(amount: float, period: str = "daily") -> dict[str, Any]:
     return {"type": "limit", "amount": amount, "period": period, "technique": "named-interval"}
 
 
-def evaluated(policies: Sequence[Policy], facts: Facts, provider: str = "openai", model: str = "gpt-4o") -> Evaluation:
+def evaluated(
+    policies: Sequence[Policy], facts: Facts, provider: str = "openai", model: str | None = "gpt-4o"
+) -> Evaluation:
     """What policies say, as the gateway asks them: sorted by id."""
     compiled = [compile_policy(one) for one in sorted(policies, key=lambda one: one.id)]
     return evaluate(judge(compiled, facts), provider, model)
@@ -43,10 +45,20 @@ def summary(evaluation: Evaluation) -> str | dict[str, Any]:
 class RulesTests(SynchronousTestCase):
     facts = Facts(ALICE, {"environment": "production"}, "US")
 
-    def check(self, expected: str | dict[str, Any], *policies: Policy, **asked: str) -> None:
+    def check(self, expected: str | dict[str, Any], *policies: Policy, **asked: str | None) -> None:
         """In any order of creation."""
         for order in (policies, policies[::-1]):
             self.assertEqual(summary(evaluated(order, self.facts, **asked)), expected)
+
+    def test_a_model_that_cannot_be_told(self) -> None:
+        """It may be any: what blocks or limits some models holds for it, what allows only some does not."""
+        mini = {"model": "gpt-*-mini"}
+        self.check("no minis", policy("no minis", action=BLOCK, resource=mini), model=None)
+        self.check("only", policy("only", action=ONLY, resource=mini), model=None)
+        self.check({}, policy("elsewhere", action=BLOCK, resource=mini | {"provider": "x"}), model=None)
+        self.check({}, policy("free", action=FREE, resource=mini), model=None)
+        capped = evaluated([policy("capped", action=cap(5), resource=mini)], self.facts, model=None)
+        self.assertEqual([[one.amount for one, _ in bucket.caps] for bucket in capped.buckets], [[5.0]])
 
     def test_resource_and_condition_match(self) -> None:
         """A policy says something only where both what is asked for and the caller are meant."""

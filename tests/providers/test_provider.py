@@ -298,7 +298,24 @@ class ModelTests(SynchronousTestCase):
             ("google-vertex-ai", "v1/projects/p/locations/r/endpoints/openapi/chat/completions", "from-body"),
         ):
             self.assertEqual(table.lookup(slug).ask(body, endpoint).model, expected, (slug, endpoint))
-        self.assertEqual(table.lookup("deepgram").ask(b"RIFF", "v1/listen?model=nova-3&x=1").model, "nova-3")
+
+    def test_whether_the_model_is_sure(self) -> None:
+        """A query string names the model only where the vendor looks there, and a body that passes unread none."""
+        table = ProviderTable()
+        for slug, endpoint, body, model, sure in (
+            ("deepgram", "v1/listen?model=nova-3&x=1", b"RIFF", "nova-3", True),
+            ("deepgram", "v1/listen?model=nova-3", None, "nova-3", True),
+            ("deepgram", "v1/listen?model=nova-3&model=nova-2", None, "nova-3", False),
+            ("deepgram", "v1/listen", None, "", False),
+            ("openai", "v1/realtime?model=gpt-realtime", b"", "gpt-realtime", True),
+            ("openai", "v1/audio/transcriptions?model=whisper-1", None, "whisper-1", False),
+            ("openai", "v1/chat/completions?model=gpt-4o-mini", b'{"messages":[]}', "gpt-4o-mini", False),
+            ("openai", "v1/chat/completions?model=gpt-4o-mini", b'{"model":"gpt-4o"}', "gpt-4o", True),
+            ("openai", "v1/models", b"", "", True),
+            ("azure-openai", "r/gpt-4o/audio/transcriptions?api-version=1", None, "gpt-4o", True),
+        ):
+            ask = table.lookup(slug).ask(body, endpoint)
+            self.assertEqual((ask.model, ask.sure), (model, sure), (slug, endpoint))
 
 
 class ReaderTests(SynchronousTestCase):

@@ -56,8 +56,24 @@ class ModelTests(SynchronousTestCase):
 
     def test_query_strings(self) -> None:
         """Deepgram's model stands in the query string."""
-        self.assertEqual(model_of_query("a=1&model=nova-3"), "nova-3")
-        self.assertEqual(model_of_query("a=1"), "")
+        self.assertEqual(model_of_query("a=1&model=nova-3"), ("nova-3", True))
+        self.assertEqual(model_of_query("a=1"), ("", True))
+        self.assertEqual(model_of_query("model=nova-3&model=nova-2"), ("nova-3", False))
+        self.assertEqual(model_of_query("m%6Fdel=nova-2&model=nova-3"), ("nova-2", False))
+
+    def test_whether_the_model_is_sure(self) -> None:
+        """A body that names several models, or none, or is no JSON, does not tell which one the provider takes."""
+        for body in (b'{"model":"a"}', b'{"model_id":"a"}', b'{"model":"a","model_id":"a"}', b' {"model":"a"}'):
+            self.assertTrue(ask_of_body(body).sure, body)
+        for body in (
+            b'{"model":"a","model_id":"b"}',
+            b'{"model":"a","models":["b"]}',
+            b'{"input":"x"}',
+            b'\xef\xbb\xbf{"model":"a"}',
+            b"[]",
+            b"--boundary\r\ncontent-disposition: form-data",
+        ):
+            self.assertFalse(ask_of_body(body).sure, body)
 
 
 class TextTests(SynchronousTestCase):

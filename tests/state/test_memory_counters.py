@@ -48,6 +48,21 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(self.counters.dropped, 1)
         self.assertEqual(self.counters.read([charge("a"), charge("d")]), (7, 0))
 
+    def test_share_of_a_rule(self) -> None:
+        """Whoever makes up values for one rule takes no room from the others, and is named."""
+        counters = MemoryCounters(self.clock, lambda: self.now_ms, StateSettings(counters=6))
+        for value in "abc":
+            counters.take([charge(f"rate:one|{value}")])
+        self.assertEqual(counters.crowded(), ["counters of rate:one are full: 3"])
+        with self.assertRaises(StateUnavailable):
+            counters.take([charge("rate:one|d"), charge("rate:two|d")])
+        counters.settle([correction(5, "rate:one|e")])
+        self.assertEqual((counters.turned_away, counters.dropped, len(counters)), (1, 1, 3))
+        self.assertEqual(counters.take([charge("rate:one|a"), charge("rate:two|a")]), Verdict(-1, (2, 1)))
+        self.now_ms += HOUR_MS
+        self.assertEqual(counters.take([charge("rate:one|d")]), Verdict(-1, (1,)))
+        self.assertEqual(counters.crowded(), [])
+
     def test_refusal_in_a_full_store(self) -> None:
         """A request beyond its limit is told so, though there would be no room to count it."""
         for key in "abc":
