@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -82,6 +83,7 @@ class SharedCache:
         self._object_bytes = settings.cache_object_bytes
         self._free_bytes = settings.cache_waiting_bytes
         self._writing = 0
+        self._turns: dict[bytes, DeferredLock] = {}
         self._awaiting: list[Deferred[None]] = []
         self._clock = clock
         self._deadline_s = settings.deadline_s
@@ -134,12 +136,12 @@ class SharedCache:
             return
         self._free_bytes -= size
         self._writing += 1
-        self._store.put(key, value, kept_until_ms).addBoth(self._put, size)
+        self._write(key, self._store.put, value, kept_until_ms).addBoth(self._put, size)
 
     def drop(self, key: bytes) -> None:
         """See `ICacheStore`."""
         self._writing += 1
-        self._store.drop(key).addBoth(self._dropped)
+        self._write(key, self._store.drop).addBoth(self._dropped)
 
     def when_written(self) -> Deferred[None]:
         """Fires when everything that was kept or dropped is, or has failed."""
@@ -160,6 +162,17 @@ class SharedCache:
             return None
         self.hits += 1
         return kept.answer
+
+    def _write(self, key: bytes, write: Callable[..., Deferred[Any]], *parameters: Any) -> Deferred[Any]:
+        """What is written of a key goes out one after the other: the store may have several connections."""
+        turns = self._turns.setdefault(key, DeferredLock())
+        written: Deferred[Any] = turns.run(write, key, *parameters)
+        return written.addBoth(self._next, key, turns)
+
+    def _next(self, result: Any, key: bytes, turns: DeferredLock) -> Any:
+        if not turns.locked:
+            del self._turns[key]
+        return result
 
     def _put(self, result: Any, size: int) -> None:
         self._free_bytes += size

@@ -88,9 +88,14 @@ class CacheContract:
     async def test_replaced(self) -> None:
         """A newer answer takes the place of the older one."""
         self.cache.put(KEY, ANSWER, UNTIL_MS)
-        self.cache.put(KEY, answer(b"newer"), UNTIL_MS)
+        for n in range(10):
+            self.cache.put(KEY, answer(b"newer %d" % n), UNTIL_MS)
         await self.written()
-        self.assertEqual(await self.get(), answer(b"newer"))
+        self.assertEqual(await self.get(), answer(b"newer 9"))
+        self.cache.put(KEY, ANSWER, UNTIL_MS)
+        self.cache.drop(KEY)
+        await self.written()
+        self.assertIsNone(await self.get())
 
     async def test_time_is_over(self) -> None:
         """An answer is found until the moment up to which it is kept, and from then on not."""
