@@ -92,6 +92,24 @@ class MintingTests(MintCase):
         _, client = self.ask("/v1/local/default/tokens", body=json.dumps(narrower).encode(), headers=headers)
         self.assertEqual(self.answer(client).status, 201)
 
+    def test_a_hidden_model(self) -> None:
+        """A token for one model gets no other by a body whose model cannot be told, on any route of HTTP."""
+        text = self.minted(models=["gpt-4o-mini"])
+        form = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-4o\r\n--b--\r\n'
+        hidden = b'{"model":"gpt-4o","messages":[]}'
+        for path, kind, body in (
+            ("chat/completions?model=gpt-4o-mini", "text/plain", hidden),
+            ("chat/completions?model=gpt-4o-mini", "application/json", b"\xef\xbb\xbf" + hidden),
+            ("chat/completions", "application/json", b'{"model":"gpt-4o-mini","models":["gpt-4o"]}'),
+            ("chat/completions", "application/json", b'{"model":"gpt-4o-mini","model_id":"gpt-4o"}'),
+            ("audio/transcriptions?model=gpt-4o-mini", "multipart/form-data; boundary=b", form),
+            ("audio/transcriptions", "multipart/form-data; boundary=b", form),
+        ):
+            headers = (("cf-aig-authorization", text), ("content-type", kind))
+            _, client = self.ask(f"/v1/local/default/openai/{path}", body=body, headers=headers)
+            self.assert_refused(self.answer(client), 403, 4063)
+        self.assertEqual(self.port.upstream.calls, [])
+
     def test_never_longer(self) -> None:
         """A token does not outlive the one that minted it, and lives a day at most."""
         parent = self.parent(expires_ms=START_MS + 60_000)
