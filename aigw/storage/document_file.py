@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock
 
 from aigw.errors import ConfigurationError
+from aigw.serving.whole_file import RunInThread, WholeFile
 from aigw.storage.document_table import Row
-
-RunInThread = Callable[[Callable[[], None]], Deferred[None]]
 
 
 class _Content(msgspec.Struct, frozen=True):
@@ -31,9 +28,7 @@ class DocumentFile:
 
     def __init__(self, path: Path, run_in_thread: RunInThread) -> None:
         self._path = path
-        self._run_in_thread = run_in_thread
-        # One writer at a time: a slow older copy must not replace a newer one.
-        self._lock = DeferredLock()
+        self._file = WholeFile(path, run_in_thread)
 
     def read(self) -> tuple[Row, ...] | None:
         """
@@ -60,26 +55,4 @@ class DocumentFile:
             OSError: The disk refused; the earlier file is untouched.
         """
 
-        def turn() -> Deferred[None]:
-            data = msgspec.json.encode(_Content(version=1, documents=tuple(current())))
-            return self._run_in_thread(lambda: replace_file(self._path, data))
-
-        await self._lock.run(turn)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` such that a crash at any moment leaves the old file or the new one."""
-    beside = path.with_name(path.name + ".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        # A file left by a crash keeps the mode that it had.
-        os.fchmod(descriptor, 0o600)
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(beside, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        await self._file.write(lambda: msgspec.json.encode(_Content(version=1, documents=tuple(current()))))
