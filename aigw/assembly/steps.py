@@ -42,6 +42,7 @@ class Steps:
             try:
                 await stop()
             except Exception:
+                # The parts below still have to be stopped, whatever this one did.
                 self._log.failure("a part of the gateway did not stop in order")
 
 

@@ -91,6 +91,7 @@ class Rebuild:
             except CancelledError:
                 raise
             except Exception:
+                # A defect that ended the loop would keep every budget shut until the next start.
                 self._log.failure("What was spent cannot be read from the database")
                 retry_s = DEFECT_RETRY_S
             await deferLater(self._clock, retry_s)

@@ -98,6 +98,7 @@ class Exchange:
         except GatewayError as error:
             self._refused(error)
         except Exception:
+            # A defect in a control must not cost the client its ending, nor the log its row.
             self._log.failure("the controls of {log_id} failed", log_id=self.log_id)
             self._refused(InternalError())
         else:

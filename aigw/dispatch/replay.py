@@ -151,6 +151,7 @@ class Replay:
         try:
             self._tell()
         except Exception:
+            # Raised here it would reach whoever wakes this up, and the client would wait for ever.
             self._log.failure("A receiver failed in the middle of a cached answer")
             self._fail()
         finally:
@@ -184,6 +185,7 @@ class Replay:
         try:
             self._receiver.failed(InternalError())
         except Exception:
+            # As above.
             self._log.failure("A receiver failed at the end of a cached answer")
 
 

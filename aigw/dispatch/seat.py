@@ -146,6 +146,7 @@ class Seat:
         try:
             self._tell()
         except Exception:
+            # The others who share the call must get theirs.
             self._log.failure("A receiver failed in the middle of an answer")
             self.fail(InternalError(), early=True)
         finally:
@@ -205,6 +206,7 @@ class Seat:
         try:
             tell(*told)
         except Exception:
+            # As above.
             self._log.failure("A receiver failed when it was told of its call")
 
 

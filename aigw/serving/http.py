@@ -161,6 +161,7 @@ class GatewayRequest(Request):
         try:
             self.render(self.site.resource)
         except Exception:
+            # As twisted.web does: a resource that fails is answered with 500.
             self.processingFailed(Failure())
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:

@@ -45,6 +45,7 @@ class Turn:
             try:
                 call()
             except Exception:
+                # The other calls of this turn belong to other requests.
                 self._log.failure("A call at the end of a turn failed")
             if done >= MOST_CALLS:
                 break

@@ -55,6 +55,7 @@ class Sweeping:
         except (AigwError, CancelledError):
             pass
         except Exception:
+            # The next round tries again; without it the store would only grow.
             self._log.failure("What has expired could not be removed")
 
     def _ended(self, _: Any) -> None:

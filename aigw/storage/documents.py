@@ -239,6 +239,7 @@ class Documents(Generic[T]):
             try:
                 call(*key)
             except Exception:
+                # The other listeners must hear of the change all the same.
                 self._log.failure("A listener failed when {kind} {name} changed", kind=self._kind, name=key[1])
 
     async def _save(self) -> None:
